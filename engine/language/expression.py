@@ -1,0 +1,239 @@
+"""
+Expressions and conditions as trees.
+
+Trees are frozen and hashable, so that equal leaves of different rules can be interned. `start` and `end` are
+offsets into the text they were read from; they do not take part in equality.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Literal
+
+from engram_diagnose.engine.facts.unit import Unit
+from engram_diagnose.engine.language.problem import Mark
+
+ArithmeticOperator = Literal["+", "-", "*", "/"]
+ComparisonOperator = Literal[">", ">=", "<", "<=", "==", "!="]
+Aggregate = Literal["any", "all", "min", "max", "sum"]
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """Where a node stands in its text."""
+
+    start: int
+    end: int
+
+
+NOWHERE = Span(0, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A quantity in base units; `parameter` is the `$name` it came from, if any. Truth values are 0 and 1."""
+
+    value: float
+    unit: Unit
+    kind: Literal["number", "bool"] = "number"
+    parameter: str = ""
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Text:
+    """A text literal."""
+
+    value: str
+    parameter: str = ""
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Reference:
+    """A fact by name, with labels that narrow the rule's own scope."""
+
+    name: str
+    labels: tuple[tuple[str, str], ...] = ()
+    span: Span = field(default=NOWHERE, compare=False)
+
+    def __str__(self) -> str:
+        labels = ", ".join(f"{name}={value}" for name, value in self.labels)
+        return f"{self.name}{{{labels}}}" if labels else self.name
+
+
+@dataclass(frozen=True, slots=True)
+class Named:
+    """A `let` name, with the expression it stands for."""
+
+    name: str
+    body: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Negative:
+    """Unary minus."""
+
+    operand: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Arithmetic:
+    """`left operator right`."""
+
+    operator: ArithmeticOperator
+    left: "Expression"
+    right: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A whitelisted function of expressions."""
+
+    function: str
+    arguments: "tuple[Expression, ...]"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Aggregated:
+    """`max(device, body)`: the body in every scope one label narrower than the rule's."""
+
+    function: Aggregate
+    dimension: str
+    body: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """`left operator right`."""
+
+    operator: ComparisonOperator
+    left: "Expression"
+    right: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Between:
+    """`low <= operand <= high`."""
+
+    operand: "Expression"
+    low: "Expression"
+    high: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """`operand in [choices]`."""
+
+    operand: "Expression"
+    choices: "tuple[Expression, ...]"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class Contains:
+    """`operand contains part`, both texts."""
+
+    operand: "Expression"
+    part: "Expression"
+    span: Span = field(default=NOWHERE, compare=False)
+
+
+Arithmetics = Number | Text | Reference | Named | Negative | Arithmetic | Call | Aggregated
+Expression = Arithmetics | Comparison | Between | Member | Contains
+
+
+@dataclass(frozen=True, slots=True)
+class Leaf:
+    """
+    One test, with the text it was written as.
+
+    `because` is the author's sentence, with `{name}` fields; empty for the default sentence. `mark` is where it stands.
+    """
+
+    test: Expression
+    text: str = field(default="", compare=False)
+    because: str = field(default="", compare=False)
+    mark: Mark | None = field(default=None, compare=False)
+
+
+@dataclass(frozen=True, slots=True)
+class All:
+    """True when every item is."""
+
+    items: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class AnyOf:
+    """True when one item is."""
+
+    items: "tuple[Condition, ...]"
+
+
+@dataclass(frozen=True, slots=True)
+class Not:
+    """The opposite; unknown stays unknown."""
+
+    item: "Condition"
+
+
+@dataclass(frozen=True, slots=True)
+class AtLeast:
+    """True when `count` items are."""
+
+    count: int
+    items: "tuple[Condition, ...]"
+
+
+Condition = Leaf | All | AnyOf | Not | AtLeast
+
+
+def children(node: Expression) -> tuple[Expression, ...]:
+    """The expressions directly below one."""
+    match node:
+        case Arithmetic(_, left, right) | Comparison(_, left, right):
+            return left, right
+        case Contains(left, right):
+            return left, right
+        case Between(operand, low, high):
+            return operand, low, high
+        case Member(operand, choices):
+            return operand, *choices
+        case Call(_, arguments):
+            return arguments
+        case Named(_, body) | Negative(body) | Aggregated(_, _, body):
+            return (body,)
+    return ()
+
+
+def walk(node: Expression) -> Iterator[Expression]:
+    """A node and all below it, in reading order."""
+    yield node
+    for child in children(node):
+        yield from walk(child)
+
+
+def references(node: Expression) -> Iterator[Reference]:
+    """Every fact an expression reads, in reading order, repeats included."""
+    for part in walk(node):
+        if isinstance(part, Reference):
+            yield part
+
+
+def leaves(condition: Condition) -> Iterator[Leaf]:
+    """The tests of a condition, in reading order, repeats included."""
+    match condition:
+        case Leaf():
+            yield condition
+        case Not(item):
+            yield from leaves(item)
+        case All(items) | AnyOf(items) | AtLeast(_, items):
+            for item in items:
+                yield from leaves(item)

@@ -1,0 +1,254 @@
+"""
+Static checks of expressions: do the facts exist, do the units fit, can the test come out both ways?
+"""
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from engram_diagnose.engine.facts.catalogue import FactSpec, split_window
+from engram_diagnose.engine.facts.unit import NUMBER, Dimension, format_value
+from engram_diagnose.engine.language.expression import (
+    Aggregated,
+    Arithmetic,
+    Between,
+    Call,
+    Comparison,
+    Contains,
+    Expression,
+    Member,
+    Named,
+    Negative,
+    Number,
+    Reference,
+    Span,
+    Text,
+)
+from engram_diagnose.engine.language.problem import did_you_mean
+
+Sort = Literal["number", "bool", "text", "truth"]
+
+
+@dataclass(frozen=True, slots=True)
+class Type:
+    """What an expression yields. `any_unit` is a literal zero, which fits every unit."""
+
+    sort: Sort
+    dimension: Dimension = NUMBER
+    any_unit: bool = False
+    values: tuple[str, ...] = ()
+
+    def __str__(self) -> str:
+        return {"number": str(self.dimension), "bool": "true or false", "text": "a text", "truth": "a comparison"}[self.sort]
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something wrong at a span of the expression's text."""
+
+    message: str
+    span: Span
+    hint: str = ""
+
+
+class Mismatch(Exception):
+    """Stops checking one expression; its finding is recorded."""
+
+
+Resolve = Callable[[str], FactSpec | None]
+
+_NUMERIC: Final = frozenset({"number"})
+
+
+class Checker:
+    """Checks expressions against a vocabulary; `findings` collects what is wrong."""
+
+    def __init__(self, resolve: Resolve, names: Iterable[str], scope: tuple[str, ...] = ()) -> None:
+        self._resolve = resolve
+        self._names = names
+        self._scope = scope
+        self.findings: list[Finding] = []
+
+    def condition(self, expression: Expression) -> None:
+        """Check a condition: it must come to true or false."""
+        result = self._attempt(expression)
+        if result is not None and result.sort not in ("truth", "bool"):
+            self._find("this is not a condition", expression.span, "compare it with something")
+
+    def value(self, expression: Expression) -> Type | None:
+        """Check a value; None, with a finding, when it does not fit together."""
+        result = self._attempt(expression)
+        if result is not None and result.sort == "truth":
+            self._find("a value is needed here, not a comparison", expression.span)
+            return None
+        return result
+
+    def _attempt(self, expression: Expression) -> Type | None:
+        try:
+            return self._check(expression)
+        except Mismatch:
+            return None
+
+    def _find(self, message: str, span: Span, hint: str = "") -> None:
+        self.findings.append(Finding(message, span, hint))
+
+    def _stop(self, message: str, span: Span, hint: str = "") -> Mismatch:
+        self._find(message, span, hint)
+        return Mismatch()
+
+    def _check(self, node: Expression) -> Type:
+        match node:
+            case Number(value, unit, kind):
+                return Type("bool") if kind == "bool" else Type("number", unit.dimension, value == 0)
+            case Text():
+                return Type("text")
+            case Reference():
+                return self._reference(node)
+            case Named(_, body):
+                return self._named(node, body)
+            case Negative(operand):
+                return self._numeric(operand)
+            case Arithmetic():
+                return self._arithmetic(node)
+            case Call():
+                return self._call(node)
+            case Aggregated():
+                return self._aggregated(node)
+            case Comparison(operator, left, right):
+                return self._comparison(node, operator, left, right)
+            case Between(operand, low, high):
+                self._alike(node.span, operand, low, high)
+                return Type("truth")
+            case Member(operand, choices):
+                return self._membership(node, operand, choices)
+            case Contains(operand, part):
+                for side in (operand, part):
+                    if self._check(side).sort != "text":
+                        raise self._stop("`contains` takes texts", side.span)
+                return Type("truth")
+
+    def _named(self, node: Named, body: Expression) -> Type:
+        checker = Checker(self._resolve, self._names, self._scope)
+        result = checker._attempt(body)
+        if result is None:  # the finding stands at the `let`
+            raise Mismatch
+        return result
+
+    def _reference(self, node: Reference) -> Type:
+        spec = self._resolve(node.name)
+        if spec is None:
+            raise self._stop(f"unknown fact {node.name}", node.span, self._unknown_hint(node.name))
+        if spec.counter and "@" not in node.name:
+            raise self._stop(f"{node.name} only ever grows; its rate is what tells", node.span, f"write {node.name}@rate_5m")
+        stray = [name for name, _ in node.labels if name not in spec.scope]
+        if stray:
+            carried = ", ".join(spec.scope) or "none: it speaks of the instance"
+            self._find(f"{spec.name} has no label {stray[0]}", node.span, f"its labels: {carried}")
+        return Type(spec.kind, NUMBER if spec.kind != "number" else spec.unit.dimension, values=spec.values)
+
+    def _unknown_hint(self, name: str) -> str:
+        base, window = split_window(name)
+        known = self._resolve(base)
+        if window is not None and known is not None and not known.history:
+            return f"{base} is a snapshot: it has no history, so neither windows nor `for`"
+        if "@" in name and known is None and self._resolve(name.partition("@")[0]) is not None:
+            return "windows are @avg_5m, @min_5m, @max_5m, @rate_5m, @slope_30m, @before and @baseline"
+        return did_you_mean(name, self._names) or "`engram-diagnose rules list --facts` shows the catalogue; a pack may add facts of its own"
+
+    def _numeric(self, node: Expression) -> Type:
+        result = self._check(node)
+        if result.sort not in _NUMERIC:
+            raise self._stop(f"a figure is needed here, not {result}", node.span)
+        return result
+
+    def _arithmetic(self, node: Arithmetic) -> Type:
+        left, right = self._numeric(node.left), self._numeric(node.right)
+        if node.operator == "*":
+            return Type("number", left.dimension * right.dimension)
+        if node.operator == "/":
+            if isinstance(node.right, Number) and node.right.value == 0:
+                raise self._stop("division by zero", node.right.span)
+            return Type("number", left.dimension / right.dimension)
+        return self._same(node.span, (left, node.left), (right, node.right))
+
+    def _same(self, span: Span, *sides: tuple[Type, Expression]) -> Type:
+        """All of one dimension; zero fits any."""
+        firm = [(kind, node) for kind, node in sides if not kind.any_unit]
+        if not firm:
+            return sides[0][0]
+        expected = firm[0][0]
+        for kind, node in firm[1:]:
+            if kind.dimension != expected.dimension:
+                raise self._stop(f"{expected} and {kind} do not go together", span, _unit_hint(firm[0], (kind, node)))
+        return expected
+
+    def _alike(self, span: Span, *nodes: Expression) -> None:
+        self._same(span, *((self._numeric(node), node) for node in nodes))
+
+    def _call(self, node: Call) -> Type:
+        if node.function in ("min", "max", "clamp"):
+            return self._same(node.span, *((self._numeric(item), item) for item in node.arguments))
+        result = self._numeric(node.arguments[0])
+        if node.function != "abs" and result.dimension != NUMBER:
+            raise self._stop(f"{node.function} takes a plain number, not {result}", node.arguments[0].span, "divide by a unit first, such as x / 1 MiB")
+        return result
+
+    def _aggregated(self, node: Aggregated) -> Type:
+        if node.dimension in self._scope:
+            raise self._stop(f"the rule already ranges over {node.dimension}", node.span)
+        result = self._check(node.body)
+        if node.function in ("any", "all"):
+            if result.sort not in ("truth", "bool"):
+                raise self._stop(f"{node.function}({node.dimension}, …) takes a condition", node.body.span)
+            return Type("truth")
+        if result.sort != "number":
+            raise self._stop(f"{node.function}({node.dimension}, …) takes a figure", node.body.span)
+        return result
+
+    def _comparison(self, node: Comparison, operator: str, left: Expression, right: Expression) -> Type:
+        kinds = self._check(left), self._check(right)
+        sorts = {kind.sort for kind in kinds}
+        if sorts == {"number"}:
+            self._same(node.span, (kinds[0], left), (kinds[1], right))
+        elif len(sorts) > 1 or "truth" in sorts:
+            hint = "put quotes round a text; true and false go without" if "text" in sorts or "bool" in sorts else ""
+            raise self._stop(f"{kinds[0]} and {kinds[1]} cannot be compared", node.span, hint)
+        elif operator not in ("==", "!="):
+            raise self._stop(f"{kinds[0]} has no order: use == or !=", node.span)
+        else:
+            self._choice(kinds[0].values, right)
+            self._choice(kinds[1].values, left)
+        return Type("truth")
+
+    def _choice(self, values: tuple[str, ...], node: Expression) -> None:
+        if values and isinstance(node, Text) and node.value not in values:
+            hint = did_you_mean(node.value, values) or f"it is one of {', '.join(values)}"
+            self._find(f'it is never "{node.value}"', node.span, hint)
+
+    def _membership(self, node: Member, operand: Expression, choices: tuple[Expression, ...]) -> Type:
+        kind = self._check(operand)
+        if kind.sort == "number":
+            self._alike(node.span, operand, *choices)
+            return Type("truth")
+        for choice in choices:
+            if self._check(choice).sort != kind.sort:
+                raise self._stop(f"{kind} is never in a list of other things", choice.span)
+            self._choice(kind.values, choice)
+        return Type("truth")
+
+
+def _unit_hint(*sides: tuple[Type, Expression]) -> str:
+    """When one side is a bare number, what it could have been written as."""
+    for (_, node), (other, _) in (sides, sides[::-1]):
+        if isinstance(node, Number) and node.unit.dimension == NUMBER and not node.unit.symbol:
+            examples = {"a time": "ms", "an amount of data": " MiB", "a rate (per second)": "/s",
+                        "a data rate (bytes per second)": " MB/s"}  # fmt: skip
+            suffix = examples.get(str(other.dimension))
+            if suffix:
+                return f"give it a unit, such as {node.value:g}{suffix}"
+    return ""
+
+
+def bounds_text(spec: FactSpec) -> str:
+    """The range of a fact, as a person reads it."""
+    return f"{format_value(spec.low, spec.unit)} to {format_value(spec.high, spec.unit)}"

@@ -1,0 +1,52 @@
+"""
+The names rules may use: the catalogue's facts, the verdicts of rules, and targets.
+"""
+
+from collections.abc import Iterable, Mapping
+
+from engram_diagnose.engine.facts.catalogue import Catalogue, FactSpec
+from engram_diagnose.engine.facts.unit import UNITS
+
+TARGET_PREFIX = "target."
+
+
+class Vocabulary:
+    """Looks names up, windows included, and remembers what it found."""
+
+    def __init__(self, catalogue: Catalogue, rule_ids: Iterable[str] = ()) -> None:
+        self.catalogue = catalogue
+        self._specs: dict[str, FactSpec | None] = {rule: verdict_spec(rule) for rule in rule_ids if rule not in catalogue.facts}
+        self._specs |= target_specs(catalogue)
+        self._names: tuple[str, ...] | None = None
+
+    def spec(self, name: str) -> FactSpec | None:
+        """The entry for a name, or None when nothing is called that."""
+        if name not in self._specs:
+            self._specs[name] = self.catalogue.spec(name)
+        return self._specs[name]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Every name without its windows, for suggestions."""
+        if self._names is None:
+            self._names = (*self.catalogue.facts, *(name for name, spec in self._specs.items() if spec))
+        return self._names
+
+
+def verdict_spec(rule: str) -> FactSpec:
+    """The fact a rule's verdict is: true when it fires, false when refuted, else unknown."""
+    return FactSpec(rule, "bool", UNITS[""], f"the verdict of {rule}", _ANY_LABELS, low=0, high=1, origin="rules")
+
+
+def target_specs(catalogue: Catalogue) -> Mapping[str, FactSpec]:
+    """`target.<fact>` for every fact that some target set speaks of."""
+    specs = {}
+    for target in catalogue.targets:
+        spec = catalogue.spec(target.name)
+        if spec is not None:
+            name = TARGET_PREFIX + target.name
+            specs[name] = FactSpec(name, spec.kind, spec.unit, target.doc, spec.scope, origin="targets")
+    return specs
+
+
+_ANY_LABELS = ("operation", "space", "tier", "hops", "device", "node", "core")
