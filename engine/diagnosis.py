@@ -1,0 +1,241 @@
+"""
+A diagnosis: facts and a rule base in; symptoms, ranked causes, and what could not be told out.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from engram_diagnose.engine.facts.catalogue import Catalogue
+from engram_diagnose.engine.facts.fact import Fact, Status, point
+from engram_diagnose.engine.facts.memory import Memory
+from engram_diagnose.engine.facts.scales import Scales
+from engram_diagnose.engine.facts.scope import Scope
+from engram_diagnose.engine.inference.compiled import CompiledRules, compile_rules
+from engram_diagnose.engine.inference.firing import Decide, Firing, decide_with_closures
+from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.inference.run import infer
+from engram_diagnose.engine.language.loader import Loaded
+from engram_diagnose.engine.language.rule import SEVERITIES, Rule, RuleBase, Suppression
+from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
+from engram_diagnose.engine.ranking.confidence import UNTOLD, Confidence, confidence
+from engram_diagnose.engine.ranking.coverage import Coverage, Untestable, coverage, untestable
+from engram_diagnose.engine.ranking.impact import Breach, impact
+
+TARGET_TAG = "target"
+"""The tag of symptoms that say whether a promise to clients is kept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """
+    A concluded cause. `explained` are the symptoms it explains that are there; `severity` is the worst of
+    theirs, empty when no target is missed that it would explain. `tie` is a number that tied causes share.
+    """
+
+    rule: Rule
+    scope: Scope
+    confidence: Confidence
+    impact: Breach
+    explained: tuple[Firing, ...]
+    severity: str
+    tie: int | None = None
+
+    @property
+    def score(self) -> float:
+        """What orders causes of one severity."""
+        return self.confidence.probability * self.impact.middle
+
+
+@dataclass(frozen=True, slots=True)
+class Masked:
+    """A cause that another one imitates: to be tested again once that one is gone."""
+
+    cause: Cause
+    by: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Suppressed:
+    """A finding the site accepts."""
+
+    firing: Firing
+    suppression: Suppression
+
+
+@dataclass(frozen=True, slots=True)
+class Subject:
+    """What was diagnosed: `time` in seconds since the epoch."""
+
+    instance: str = ""
+    host: str = ""
+    time: float = 0.0
+    dialect: str = ""
+    target_set: str = "target"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnosis:
+    """Everything that was decided, with the working memory it was decided on."""
+
+    subject: Subject
+    memory: Memory
+    symptoms: tuple[Firing, ...]
+    causes: tuple[Cause, ...]
+    experimental: tuple[Cause, ...]
+    masked: tuple[Masked, ...]
+    suppressed: tuple[Suppressed, ...]
+    undecided: tuple[Untestable, ...]
+    firings: tuple[Firing, ...]
+    coverage: Coverage
+    rules: RuleBase
+    catalogue: Catalogue
+    scales: Scales
+
+    def missed(self) -> tuple[Firing, ...]:
+        """The symptoms that are there, most severe first."""
+        there = [firing for firing in self.symptoms if firing.outcome == "fires"]
+        return tuple(sorted(there, key=lambda firing: (-SEVERITIES.index(firing.rule.severity), firing.rule.id, firing.scope)))
+
+    def targets_tested(self) -> tuple[int, int]:
+        """Of the symptoms that stand for targets, how many were decided, and how many there are."""
+        decided: dict[str, bool] = {}
+        for firing in self.symptoms:
+            if TARGET_TAG in firing.rule.tags:
+                decided[firing.rule.id] = decided.get(firing.rule.id, False) or firing.outcome in ("fires", "refuted")
+        return sum(decided.values()), len(decided)
+
+
+@dataclass(frozen=True, slots=True)
+class Expert:
+    """A rule base ready for many diagnoses."""
+
+    loaded: Loaded
+    compiled: CompiledRules
+    _get_by: dict[str, str] = field(default_factory=dict)
+    _raw: dict[str, str] = field(default_factory=dict)
+
+    def diagnose(self, facts: Iterable[Fact], subject: Subject, *, decide: Decide = decide_with_closures) -> Diagnosis:
+        """
+        Diagnose one set of facts.
+
+        The same facts, in any order, give the same diagnosis.
+        """
+        targets = target_facts(self.loaded.catalogue, subject.target_set)
+        inference = infer(self.compiled, [*targets, *facts], at=subject.time, decide=decide)
+        memory, firings = inference.memory, inference.firings
+        kept, suppressed = _suppress(firings, self.loaded.rules, subject.instance)
+        symptoms = tuple(firing for firing in kept if firing.rule.kind == "symptom")
+        concluded = [self._cause(firing, memory, symptoms) for firing in kept
+                     if firing.rule.kind == "cause" and firing.outcome == "fires"]  # fmt: skip
+        undecided = tuple(untestable(firing, Seen(memory, firing.scope), self._get_by)
+                          for firing in kept if firing.outcome == "unknown" and firing.rule.kind in ("cause", "symptom"))  # fmt: skip
+        shown, experimental, masked = _sort_out(concluded, self.loaded.scales)
+        return Diagnosis(subject, memory, symptoms, shown, experimental, masked, suppressed, undecided, kept,
+                         coverage(kept, undecided), self.loaded.rules, self.loaded.catalogue, self.loaded.scales)  # fmt: skip
+
+    def _cause(self, firing: Firing, memory: Memory, symptoms: Sequence[Firing]) -> Cause:
+        seen = Seen(memory, firing.scope)
+        explained = tuple(symptom for symptom in symptoms if symptom.outcome == "fires" and symptom.rule.id in firing.rule.explains
+                          and _touch(symptom.scope, firing.scope))  # fmt: skip
+        severity = max((symptom.rule.severity for symptom in explained), key=SEVERITIES.index, default="")
+        weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source)
+        return Cause(firing.rule, firing.scope, weighed, impact(firing.rule, seen, self.better), explained, severity)
+
+    def _raw_source(self, name: str) -> str:
+        found = self._raw.get(name)
+        if found is None:
+            found = self._raw[name] = raw_source(self.loaded.catalogue, name)
+        return found
+
+    def better(self, name: str) -> str:
+        """Whether a target's figure should be `lower` or `higher`."""
+        return next((target.better for target in self.loaded.catalogue.targets if target.name == name), "lower")
+
+
+def expert(loaded: Loaded) -> Expert:
+    """Make a loaded rule base ready to diagnose."""
+    get_by = {name: spec.get_by for name, spec in loaded.catalogue.facts.items()}
+    return Expert(loaded, compile_rules(loaded.rules.rules), get_by)
+
+
+def raw_source(catalogue: Catalogue, name: str) -> str:
+    """The measured quantity behind a fact; empty for settings and targets, which measure nothing."""
+    spec = Vocabulary(catalogue).spec(name) if name.startswith(TARGET_PREFIX) else catalogue.spec(name)
+    if spec is None or spec.origin in UNTOLD:
+        return ""
+    return spec.raw or name.partition("@")[0]
+
+
+def target_facts(catalogue: Catalogue, target_set: str) -> list[Fact]:
+    """`target.<fact>` for every target of the chosen set (`floor`, `target` or `baseline`)."""
+    found = []
+    for target in catalogue.targets:
+        figure = getattr(target, target_set)
+        if figure is not None:
+            found.append(Fact(TARGET_PREFIX + target.name, point(figure), Status.RECORDED, target.scope, f"target set {target_set!r}"))
+    return found
+
+
+def _touch(a: Scope, b: Scope) -> bool:
+    """Whether one of two scopes encloses the other."""
+    return a.encloses(b) or b.encloses(a)
+
+
+def _suppress(firings: Sequence[Firing], base: RuleBase, instance: str) -> tuple[tuple[Firing, ...], tuple[Suppressed, ...]]:
+    by_rule: dict[str, list[Suppression]] = {}
+    for suppression in base.suppressions:
+        by_rule.setdefault(suppression.rule, []).append(suppression)
+    kept, suppressed = [], []
+    for firing in firings:
+        match = next((item for item in by_rule.get(firing.rule.id, ()) if _matches(item.scope, firing.scope, instance)), None)
+        if match is None or firing.outcome != "fires":
+            kept.append(firing)
+        else:
+            suppressed.append(Suppressed(firing, match))
+    return tuple(kept), tuple(suppressed)
+
+
+def _matches(wanted: Mapping[str, str], scope: Scope, instance: str) -> bool:
+    return all((instance if name == "instance" else scope.get(name)) == value for name, value in wanted.items())
+
+
+def _order(cause: Cause) -> tuple[object, ...]:
+    severity = SEVERITIES.index(cause.severity) if cause.severity else -1
+    return (-severity, -cause.score, cause.rule.id, cause.scope)
+
+
+def _sort_out(causes: Sequence[Cause], scales: Scales) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Masked, ...]]:
+    """Ranked causes; experimental ones apart; masked ones apart."""
+    masks: dict[str, list[str]] = {}
+    for cause in causes:
+        if cause.confidence.probability >= scales.certainty["likely"] and cause.rule.status != "experimental":
+            for name in cause.rule.masks:
+                masks.setdefault(name, []).append(cause.rule.id)
+    ordered = sorted(causes, key=_order)
+    masked = tuple(Masked(cause, tuple(sorted(masks[cause.rule.id]))) for cause in ordered if cause.rule.id in masks)
+    plain = [cause for cause in ordered if cause.rule.id not in masks]
+    experimental = tuple(cause for cause in plain if cause.rule.status == "experimental")
+    return _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin), experimental, masked
+
+
+def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:
+    """Number neighbours that cannot be told apart: one severity, scores within the margin, intervals that meet."""
+    found: list[Cause] = []
+    tie = 0
+    for cause in causes:
+        before = found[-1] if found else None
+        if before is not None and _tied(before, cause, margin):
+            tie = before.tie or tie + 1
+            found[-1] = _numbered(before, tie)
+            cause = _numbered(cause, tie)
+        found.append(cause)
+    return tuple(found)
+
+
+def _tied(a: Cause, b: Cause, margin: float) -> bool:
+    near = a.severity == b.severity and abs(a.score - b.score) < margin
+    return near and a.confidence.low <= b.confidence.high and b.confidence.low <= a.confidence.high
+
+
+def _numbered(cause: Cause, tie: int) -> Cause:
+    return Cause(cause.rule, cause.scope, cause.confidence, cause.impact, cause.explained, cause.severity, tie)

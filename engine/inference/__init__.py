@@ -1,0 +1,1 @@
+"""Inference: loaded rules and facts in, verdicts and firings out."""

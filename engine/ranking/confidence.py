@@ -1,0 +1,171 @@
+"""
+Confidence: P(cause | its gate is true), moved in log-odds by evidence.
+
+    logit(confidence) = logit(prior) + Σ over groups of the strongest piece's log likelihood ratio
+
+Evidence that nothing is known of moves no figure; it widens the interval, whose ends are what the confidence would be if
+everything unknown spoke against the cause, or for it.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+from engram_diagnose.engine.facts.fact import Status
+from engram_diagnose.engine.facts.scales import Scales
+from engram_diagnose.engine.facts.truth import Truth
+from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.language.evaluation import truth_of
+from engram_diagnose.engine.language.expression import Condition, Reference, leaves, references
+from engram_diagnose.engine.language.rule import CERTAINTIES, STRENGTHS, Evidence, Graded, Rule
+
+RawSource = Callable[[str], str]
+"""The measured quantity behind a fact's name; empty for what is not measured (settings, targets)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """
+    One piece of evidence, weighed. `log_ratio` is what it adds when it is counted; `low` and `high` what it could add.
+
+    `condition` is the test that counts (of graded evidence, the step); `counted` is false for a piece that a stronger one of
+    its group stands in for.
+    """
+
+    evidence: Evidence | Graded
+    condition: Condition
+    truth: Truth
+    strength: str
+    log_ratio: float
+    low: float
+    high: float
+    counted: bool = True
+    proxy: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Confidence:
+    """A probability, the interval that unknown evidence leaves open, and the pieces it rests on."""
+
+    prior: float
+    probability: float
+    low: float
+    high: float
+    pieces: tuple[Piece, ...]
+    prior_weakened: bool = False
+
+
+def confidence(rule: Rule, seen: Seen, scales: Scales, raw: RawSource) -> Confidence:
+    """The confidence in a cause whose gate is true in the scope that `seen` shows."""
+    weakened = _rests_on_proxy(rule.when, seen)
+    prior = _prior(rule.when_true, scales, weakened=weakened)
+    pieces = [_weigh(evidence, seen, scales) for evidence in rule.evidence]
+    groups = _groups(rule.evidence, raw)
+    counted = {id(chosen) for group in groups if (chosen := _strongest([pieces[i] for i in group])) is not None}
+    start = math.log(prior / (1 - prior))
+    point = [chosen.log_ratio for group in groups if (chosen := _strongest([pieces[i] for i in group])) is not None]
+    low = [_extreme([pieces[i].low for i in group]) for group in groups]
+    high = [_extreme([pieces[i].high for i in group]) for group in groups]
+    shown = tuple(_marked(piece, piece.truth is Truth.UNKNOWN or id(piece) in counted) for piece in pieces)
+    middle = _sigmoid(math.fsum([start, *point]))
+    return Confidence(prior, middle, min(middle, _sigmoid(math.fsum([start, *low]))),
+                      max(middle, _sigmoid(math.fsum([start, *high]))), shown, weakened)  # fmt: skip
+
+
+def _prior(word: str, scales: Scales, *, weakened: bool) -> float:
+    position = CERTAINTIES.index(word) - (1 if weakened else 0)
+    return scales.certainty[CERTAINTIES[max(0, position)]]
+
+
+def _sigmoid(log_odds: float) -> float:
+    return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
+
+
+def _marked(piece: Piece, counted: bool) -> Piece:
+    return Piece(piece.evidence, piece.condition, piece.truth, piece.strength, piece.log_ratio, piece.low, piece.high,
+                 counted, piece.proxy)  # fmt: skip
+
+
+def _weigh(evidence: Evidence | Graded, seen: Seen, scales: Scales) -> Piece:
+    return _weigh_graded(evidence, seen, scales) if isinstance(evidence, Graded) else _weigh_plain(evidence, seen, scales)
+
+
+def _weigh_plain(evidence: Evidence, seen: Seen, scales: Scales) -> Piece:
+    proxy = _rests_on_proxy(evidence.condition, seen)
+    for_, against = _ratio(evidence.seen, scales, proxy), -_ratio(evidence.absent, scales, proxy)
+    truth = truth_of(evidence.condition, seen)
+    if truth is Truth.TRUE:
+        return Piece(evidence, evidence.condition, truth, evidence.seen, for_, for_, for_, proxy=proxy)
+    if truth is Truth.FALSE:
+        return Piece(evidence, evidence.condition, truth, evidence.absent, against, against, against, proxy=proxy)
+    return Piece(evidence, evidence.condition, truth, evidence.seen, 0.0, against, for_, proxy=proxy)
+
+
+def _weigh_graded(evidence: Graded, seen: Seen, scales: Scales) -> Piece:
+    """Steps come strongest first: the first that holds counts; one that may hold leaves room above it."""
+    proxy = any(_rests_on_proxy(step.condition, seen) for step in evidence.steps)
+    open_step = None
+    for step in evidence.steps:
+        truth = truth_of(step.condition, seen)
+        amount = _ratio(step.seen, scales, proxy)
+        if truth is Truth.TRUE:
+            top = amount if open_step is None else _ratio(open_step.seen, scales, proxy)
+            return Piece(evidence, step.condition, truth, step.seen, amount, amount, top, proxy=proxy)
+        if truth is Truth.UNKNOWN and open_step is None:
+            open_step = step
+    against = -_ratio(evidence.absent, scales, proxy)
+    if open_step is None:
+        return Piece(evidence, evidence.steps[-1].condition, Truth.FALSE, evidence.absent, against, against, against, proxy=proxy)
+    top = _ratio(open_step.seen, scales, proxy)
+    return Piece(evidence, open_step.condition, Truth.UNKNOWN, open_step.seen, 0.0, against, top, proxy=proxy)
+
+
+def _ratio(strength: str, scales: Scales, proxy: bool) -> float:
+    """What a strength adds; a proxy speaks one step weaker."""
+    return scales.log_ratio(STRENGTHS[max(0, STRENGTHS.index(strength) - 1)] if proxy else strength)
+
+
+def _rests_on_proxy(condition: Condition | None, seen: Seen) -> bool:
+    return any(fact is not None and fact.status is Status.PROXY for fact in map(seen.fact, references_of(condition)))
+
+
+def references_of(condition: Condition | None) -> tuple[Reference, ...]:
+    """The facts a condition reads, each once."""
+    if condition is None:
+        return ()
+    return tuple(dict.fromkeys(reference for leaf in leaves(condition) for reference in references(leaf.test)))
+
+
+def _strongest(pieces: Sequence[Piece]) -> Piece | None:
+    """Of what is decided in a group, the one that tells most; of two as telling, the one against."""
+    decided = [piece for piece in pieces if piece.truth is not Truth.UNKNOWN]
+    return max(decided, key=lambda piece: (abs(piece.log_ratio), -piece.log_ratio), default=None)
+
+
+def _extreme(amounts: Iterable[float]) -> float:
+    return max(amounts, key=lambda amount: (abs(amount), -amount), default=0.0)
+
+
+def _groups(evidence: Sequence[Evidence | Graded], raw: RawSource) -> list[list[int]]:
+    """Positions of evidence that counts once: of one `group`, or resting on one measured quantity."""
+    keys = [_keys(piece, raw) for piece in evidence]
+    groups: list[tuple[set[str], list[int]]] = []
+    for position, own in enumerate(keys):
+        members, merged = [position], set(own)
+        for group in [group for group in groups if group[0] & own]:
+            groups.remove(group)
+            merged |= group[0]
+            members = group[1] + members
+        groups.append((merged, members))
+    return [sorted(members) for _, members in sorted(groups, key=lambda group: min(group[1]))]
+
+
+def _keys(piece: Evidence | Graded, raw: RawSource) -> set[str]:
+    conditions = [piece.condition] if isinstance(piece, Evidence) else [step.condition for step in piece.steps]
+    sources = {raw(reference.name) for condition in conditions for reference in references_of(condition)}
+    return {f"raw:{source}" for source in sources if source} | ({f"group:{piece.group}"} if piece.group else set())
+
+
+UNTOLD: Final = frozenset({"config", "targets", "operator"})
+"""Origins that measure nothing, so that sharing them makes no two pieces of evidence one."""
