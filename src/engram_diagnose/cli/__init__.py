@@ -1,0 +1,53 @@
+"""
+The command line. Each command imports what it needs when it runs, so that `--help` answers at once.
+"""
+
+import importlib
+import sys
+from typing import Any
+
+import click
+
+from engram_diagnose import __version__
+
+COMMANDS = {
+    "run": ("engram_diagnose.cli.run", "Collect and diagnose (the default)."),
+    "collect": ("engram_diagnose.cli.collect", "Collect into a bundle, without diagnosing."),
+    "explain": ("engram_diagnose.cli.explain", "Why, how and why not, from a diagnosis."),
+    "rules": ("engram_diagnose.cli.rules", "List, show, check, test and scaffold rules."),
+    "demo": ("engram_diagnose.cli.demo", "Diagnose the incident that comes with the tool."),
+}
+
+
+class Commands(click.Group):
+    """Loads a command's module when it is asked for; no command, or an option first, means `run`."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        module = importlib.import_module(COMMANDS[cmd_name][0])
+        command: click.Command = module.command
+        return command
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, text) for name, (_, text) in COMMANDS.items()])
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        if not args or (args[0].startswith("-") and args[0] not in ("--help", "-h", "--version")):
+            args = ["run", *args]
+        return super().parse_args(ctx, args)
+
+
+@click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="engram-diagnose")
+def group() -> None:
+    """Find out what is slow in an Engram memory database, why, and what to change."""
+
+
+def main(arguments: list[str] | None = None) -> Any:
+    """Run the command line; the entry point of the installed program."""
+    return group.main(args=sys.argv[1:] if arguments is None else arguments, prog_name="engram-diagnose")

@@ -1,0 +1,55 @@
+"""
+Reads rule files from disk: the built-in ones, and the packs a site names.
+"""
+
+import datetime
+from collections.abc import Iterable, Mapping
+from importlib import resources
+from pathlib import Path
+
+from engram_diagnose.engine.language.loader import Loaded, load
+from engram_diagnose.engine.language.problem import Mark, Problem, RuleBaseError
+
+Files = Mapping[str, bytes]
+
+
+def builtin_files() -> Files:
+    """The rule files that come with the tool, by their name within `rules/`."""
+    root = Path(str(resources.files("engram_diagnose"))) / "rules"
+    return _read_folder(root, prefix="rules")
+
+
+def pack_files(path: Path) -> Files:
+    """
+    The YAML files of a pack: a file, or a folder with everything below it.
+
+    Raises `RuleBaseError` when there is nothing to read.
+    """
+    try:
+        if path.is_dir():
+            found = _read_folder(path, prefix=str(path))
+            if not found:
+                raise _unreadable(path, "holds no .yaml file")
+            return found
+        return {str(path): path.read_bytes()}
+    except OSError as error:
+        raise _unreadable(path, error.strerror or str(error)) from None
+
+
+def _read_folder(root: Path, *, prefix: str) -> dict[str, bytes]:
+    files = sorted(path for pattern in ("*.yaml", "*.yml") for path in root.rglob(pattern) if path.is_file())
+    return {f"{prefix}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in files}
+
+
+def _unreadable(path: Path, what: str) -> RuleBaseError:
+    return RuleBaseError([Problem(Mark(str(path), 1, 1), f"cannot read the rule pack: {what}", "give --rules a .yaml file or a folder of them")])
+
+
+def load_rules(packs: Iterable[Path] = (), *, today: datetime.date | None = None) -> Loaded:
+    """
+    The built-in rules with the packs laid over them.
+
+    Raises `RuleBaseError` with every problem of every file.
+    """
+    day = (today or datetime.date.today()).isoformat()
+    return load(builtin_files(), [pack_files(path) for path in packs], today=day)
