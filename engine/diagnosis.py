@@ -94,14 +94,26 @@ class Diagnosis:
     def missed(self) -> tuple[Firing, ...]:
         """The symptoms that are there, most severe first."""
         there = [firing for firing in self.symptoms if firing.outcome == "fires"]
-        return tuple(sorted(there, key=lambda firing: (-SEVERITIES.index(firing.rule.severity), firing.rule.id, firing.scope)))
+        return tuple(
+            sorted(
+                there,
+                key=lambda firing: (
+                    -SEVERITIES.index(firing.rule.severity),
+                    firing.rule.id,
+                    firing.scope,
+                ),
+            )
+        )
 
     def targets_tested(self) -> tuple[int, int]:
         """Of the symptoms that stand for targets, how many were decided, and how many there are."""
         decided: dict[str, bool] = {}
         for firing in self.symptoms:
             if TARGET_TAG in firing.rule.tags:
-                decided[firing.rule.id] = decided.get(firing.rule.id, False) or firing.outcome in ("fires", "refuted")
+                decided[firing.rule.id] = decided.get(firing.rule.id, False) or firing.outcome in (
+                    "fires",
+                    "refuted",
+                )
         return sum(decided.values()), len(decided)
 
 
@@ -111,7 +123,6 @@ class Expert:
 
     loaded: Loaded
     compiled: CompiledRules
-    _get_by: dict[str, str] = field(default_factory=dict)
     _raw: dict[str, str] = field(default_factory=dict)
 
     def diagnose(self, facts: Iterable[Fact], subject: Subject, *, decide: Decide = decide_with_closures) -> Diagnosis:
@@ -139,7 +150,18 @@ class Expert:
                           and _touch(symptom.scope, firing.scope))  # fmt: skip
         severity = max((symptom.rule.severity for symptom in explained), key=SEVERITIES.index, default="")
         weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source)
-        return Cause(firing.rule, firing.scope, weighed, impact(firing.rule, seen, self.better), explained, severity)
+        return Cause(
+            firing.rule,
+            firing.scope,
+            weighed,
+            impact(firing.rule, seen, self.better),
+            explained,
+            severity,
+        )
+
+    def _get_by(self, name: str) -> str:
+        spec = self.loaded.catalogue.spec(name)
+        return spec.get_by if spec else ""
 
     def _raw_source(self, name: str) -> str:
         found = self._raw.get(name)
@@ -149,13 +171,15 @@ class Expert:
 
     def better(self, name: str) -> str:
         """Whether a target's figure should be `lower` or `higher`."""
-        return next((target.better for target in self.loaded.catalogue.targets if target.name == name), "lower")
+        return next(
+            (target.better for target in self.loaded.catalogue.targets if target.name == name),
+            "lower",
+        )
 
 
 def expert(loaded: Loaded) -> Expert:
     """Make a loaded rule base ready to diagnose."""
-    get_by = {name: spec.get_by for name, spec in loaded.catalogue.facts.items()}
-    return Expert(loaded, compile_rules(loaded.rules.rules), get_by)
+    return Expert(loaded, compile_rules(loaded.rules.rules))
 
 
 def raw_source(catalogue: Catalogue, name: str) -> str:
@@ -172,7 +196,15 @@ def target_facts(catalogue: Catalogue, target_set: str) -> list[Fact]:
     for target in catalogue.targets:
         figure = getattr(target, target_set)
         if figure is not None:
-            found.append(Fact(TARGET_PREFIX + target.name, point(figure), Status.RECORDED, target.scope, f"target set {target_set!r}"))
+            found.append(
+                Fact(
+                    TARGET_PREFIX + target.name,
+                    point(figure),
+                    Status.RECORDED,
+                    target.scope,
+                    f"target set {target_set!r}",
+                )
+            )
     return found
 
 
@@ -181,13 +213,18 @@ def _touch(a: Scope, b: Scope) -> bool:
     return a.encloses(b) or b.encloses(a)
 
 
-def _suppress(firings: Sequence[Firing], base: RuleBase, instance: str) -> tuple[tuple[Firing, ...], tuple[Suppressed, ...]]:
+def _suppress(
+    firings: Sequence[Firing], base: RuleBase, instance: str
+) -> tuple[tuple[Firing, ...], tuple[Suppressed, ...]]:
     by_rule: dict[str, list[Suppression]] = {}
     for suppression in base.suppressions:
         by_rule.setdefault(suppression.rule, []).append(suppression)
     kept, suppressed = [], []
     for firing in firings:
-        match = next((item for item in by_rule.get(firing.rule.id, ()) if _matches(item.scope, firing.scope, instance)), None)
+        match = next(
+            (item for item in by_rule.get(firing.rule.id, ()) if _matches(item.scope, firing.scope, instance)),
+            None,
+        )
         if match is None or firing.outcome != "fires":
             kept.append(firing)
         else:
@@ -204,7 +241,9 @@ def _order(cause: Cause) -> tuple[object, ...]:
     return (-severity, -cause.score, cause.rule.id, cause.scope)
 
 
-def _sort_out(causes: Sequence[Cause], scales: Scales) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Masked, ...]]:
+def _sort_out(
+    causes: Sequence[Cause], scales: Scales
+) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Masked, ...]]:
     """Ranked causes; experimental ones apart; masked ones apart."""
     masks: dict[str, list[str]] = {}
     for cause in causes:
@@ -215,7 +254,11 @@ def _sort_out(causes: Sequence[Cause], scales: Scales) -> tuple[tuple[Cause, ...
     masked = tuple(Masked(cause, tuple(sorted(masks[cause.rule.id]))) for cause in ordered if cause.rule.id in masks)
     plain = [cause for cause in ordered if cause.rule.id not in masks]
     experimental = tuple(cause for cause in plain if cause.rule.status == "experimental")
-    return _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin), experimental, masked
+    return (
+        _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin),
+        experimental,
+        masked,
+    )
 
 
 def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:
@@ -238,4 +281,12 @@ def _tied(a: Cause, b: Cause, margin: float) -> bool:
 
 
 def _numbered(cause: Cause, tie: int) -> Cause:
-    return Cause(cause.rule, cause.scope, cause.confidence, cause.impact, cause.explained, cause.severity, tie)
+    return Cause(
+        cause.rule,
+        cause.scope,
+        cause.confidence,
+        cause.impact,
+        cause.explained,
+        cause.severity,
+        tie,
+    )

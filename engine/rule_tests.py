@@ -12,21 +12,34 @@ from engram_diagnose.engine.diagnosis import Expert, raw_source, target_facts
 from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.engine.facts.fact import Fact, Value
 from engram_diagnose.engine.facts.scope import scope_of
+from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.facts.unit import UNITS, format_value
 from engram_diagnose.engine.inference.compiled import compile_rules
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.inference.run import infer
 from engram_diagnose.engine.language.evaluation import truth_of, value_of
-from engram_diagnose.engine.language.expression import All, Condition, Leaf, Reference, leaves, references
-from engram_diagnose.engine.facts.truth import Truth
+from engram_diagnose.engine.language.expression import (
+    All,
+    Condition,
+    Leaf,
+    Reference,
+    leaves,
+    references,
+)
 from engram_diagnose.engine.language.problem import Mark
 from engram_diagnose.engine.language.rule import Case, Given, Outcome, Rule
 from engram_diagnose.engine.ranking.confidence import confidence
 from engram_diagnose.engine.ranking.coverage import missing_facts
 from engram_diagnose.engine.ranking.impact import impact
 
-_OPERATORS: Final = {">=": operator.ge, "<=": operator.le, ">": operator.gt, "<": operator.lt, "==": operator.eq}
+_OPERATORS: Final = {
+    ">=": operator.ge,
+    "<=": operator.le,
+    ">": operator.gt,
+    "<": operator.lt,
+    "==": operator.eq,
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +72,9 @@ class _Runner:
 
     def run(self) -> list[Result]:
         written = [self._result(case, self._name(case), self._check(case)) for case in self._rule.cases]
-        return written + [self._result(Case(self._rule.mark, "unknown"), name, failure) for name, failure in self._generated()]
+        return written + [
+            self._result(Case(self._rule.mark, "unknown"), name, failure) for name, failure in self._generated()
+        ]
 
     def _result(self, case: Case, name: str, failure: str) -> Result:
         return Result(self._rule.id, case.mark, name, failure)
@@ -99,7 +114,11 @@ class _Runner:
         if firing.outcome == "unknown":
             missing = [str(reference) for condition in conditions for reference in missing_facts(condition, seen)]
             return f"; unknown: {', '.join(missing)}" if missing else ""
-        tests = [f"{leaf.text} is {truth_of(leaf, seen).name.lower()}" for condition in conditions for leaf in leaves(condition)]
+        tests = [
+            f"{leaf.text} is {truth_of(leaf, seen).name.lower()}"
+            for condition in conditions
+            for leaf in leaves(condition)
+        ]
         return f"; {'; '.join(tests)}" if tests else ""
 
     def _particulars(self, case: Case, firing: Firing, seen: Seen) -> Iterable[str]:
@@ -107,7 +126,7 @@ class _Runner:
             yield self._check_confidence(case.confidence, seen)
         if case.impact is not None:
             share = impact(self._rule, seen, self._expert.better)
-            yield _bound("impact", case.impact, share.middle) if share.known else f"impact is unknown: {share.reason}"
+            yield (_bound("impact", case.impact, share.middle) if share.known else f"impact is unknown: {share.reason}")
         if case.missing is not None:
             yield self._check_missing(case.missing, seen)
         for given in case.derived:
@@ -118,7 +137,12 @@ class _Runner:
     def _check_confidence(self, wanted: tuple[str, float], seen: Seen) -> str:
         if self._rule.kind != "cause":
             return "only a cause has a confidence"
-        found = confidence(self._rule, seen, self._expert.loaded.scales, lambda name: raw_source(self._catalogue, name))
+        found = confidence(
+            self._rule,
+            seen,
+            self._expert.loaded.scales,
+            lambda name: raw_source(self._catalogue, name),
+        )
         return _bound("confidence", wanted, found.probability)
 
     def _check_missing(self, wanted: tuple[str, ...], seen: Seen) -> str:
@@ -158,12 +182,17 @@ class _Runner:
         if firing_case is None or self._rule.when is None:
             return
         for name in sorted(_names(self._rule.applies) | _names(self._rule.when)):
-            drop = tuple(given.reference for given in (*self._rule.given, *firing_case.change) if given.reference.name == name)
+            drop = tuple(
+                given.reference for given in (*self._rule.given, *firing_case.change) if given.reference.name == name
+            )
             drop += tuple(Reference(fact.name, fact.scope.labels) for fact in self._targets if fact.name == name)
             firing, _ = self._firing(replace(firing_case, drop=(*firing_case.drop, *drop)))
             needed = name in _needed(self._rule.applies) | _needed(self._rule.when)
             wrong = firing.outcome in ("refuted", "not-applicable") or (needed and firing.outcome != "unknown")
-            yield f"unknown: without {name} (generated)", f"without {name} it came out {firing.outcome}" if wrong else ""
+            yield (
+                f"unknown: without {name} (generated)",
+                f"without {name} it came out {firing.outcome}" if wrong else "",
+            )
 
 
 def _names(condition: Condition | None) -> frozenset[str]:
@@ -206,11 +235,16 @@ def missing_metadata(rules: Mapping[str, Rule]) -> list[tuple[Rule, str]]:
         wanted = {"owner": rule.owner, "reason": rule.reason, "refs": rule.refs, "given": rule.given,
                   "a test that fires": "fires" in outcomes}  # fmt: skip
         if rule.kind in ("symptom", "cause"):
-            wanted |= {"falsepositives": rule.falsepositives, "a test that refutes": "refuted" in outcomes}
+            wanted |= {
+                "falsepositives": rule.falsepositives,
+                "a test that refutes": "refuted" in outcomes,
+            }
         else:
             wanted |= {"a test that comes out unknown": "unknown" in outcomes}
         if rule.kind == "cause":
-            wanted |= {"recommend": rule.recommend, "explains": rule.explains or "telemetry" in rule.tags}
+            wanted |= {
+                "recommend": rule.recommend,
+                "explains": rule.explains or "telemetry" in rule.tags,
+            }
         found += [(rule, what) for what, there in wanted.items() if not there]
     return found
-

@@ -197,4 +197,3 @@ def split_window(name: str) -> tuple[str, Window | None]:
 def dimension_of(spec: FactSpec) -> Dimension:
     """The dimension a rule must compare this fact in."""
     return NUMBER if spec.kind == "bool" else spec.unit.dimension
-

@@ -21,23 +21,23 @@ def _checked(low: float, high: float) -> Maybe:
 
 
 def add(a: Interval, b: Interval) -> Maybe:
-    """a + b"""
+    """A + b"""
     return _checked(a[0] + b[0], a[1] + b[1])
 
 
 def subtract(a: Interval, b: Interval) -> Maybe:
-    """a − b"""
+    """A − b"""
     return _checked(a[0] - b[1], a[1] - b[0])
 
 
 def multiply(a: Interval, b: Interval) -> Maybe:
-    """a · b"""
+    """A · b"""
     products = (a[0] * b[0], a[0] * b[1], a[1] * b[0], a[1] * b[1])
     return None if any(map(math.isnan, products)) else (min(products), max(products))
 
 
 def divide(a: Interval, b: Interval) -> Maybe:
-    """a / b; unknown when b may be zero."""
+    """A / b; unknown when b may be zero."""
     if b[0] <= 0 <= b[1]:
         return None
     quotients = (a[0] / b[0], a[0] / b[1], a[1] / b[0], a[1] / b[1])
@@ -106,21 +106,21 @@ OPERATORS: Final[dict[str, Callable[[Interval, Interval], Maybe]]] = {
 
 
 def greater(a: Interval, b: Interval) -> Truth:
-    """a > b"""
+    """A > b"""
     if a[0] > b[1]:
         return Truth.TRUE
     return Truth.FALSE if a[1] <= b[0] else Truth.UNKNOWN
 
 
 def greater_or_equal(a: Interval, b: Interval) -> Truth:
-    """a ≥ b"""
+    """A ≥ b"""
     if a[0] >= b[1]:
         return Truth.TRUE
     return Truth.FALSE if a[1] < b[0] else Truth.UNKNOWN
 
 
 def equal(a: Interval, b: Interval) -> Truth:
-    """a = b: true only of two equal points, false only of intervals that do not meet."""
+    """A = b: true only of two equal points, false only of intervals that do not meet."""
     if a[1] < b[0] or b[1] < a[0]:
         return Truth.FALSE
     return Truth.TRUE if a[0] == a[1] == b[0] == b[1] else Truth.UNKNOWN

@@ -10,6 +10,7 @@ from engram_diagnose.engine.inference.tree import compile_condition
 from engram_diagnose.engine.language.expression import Reference, leaves, references
 from engram_diagnose.engine.language.rule import Rule
 from engram_diagnose.engine.language.stages import conditions_of, reads, stages, values_of
+from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +80,12 @@ def _compile(rule: Rule, slots: Slots, verdict_read: bool) -> CompiledRule:
 
 
 def references_of(rule: Rule) -> tuple[Reference, ...]:
-    """The references of a rule's conditions and values, each once, in reading order."""
+    """
+    The references of a rule's conditions and values, each once, in reading order.
+
+    Targets are left out: a figure that is promised of a scope does not make that scope exist.
+    """
     expressions = [leaf.test for condition in conditions_of(rule) for leaf in leaves(condition)]
     expressions += values_of(rule)
-    return tuple(dict.fromkeys(reference for expression in expressions for reference in references(expression)))
+    found = dict.fromkeys(reference for expression in expressions for reference in references(expression))
+    return tuple(reference for reference in found if not reference.name.startswith(TARGET_PREFIX))

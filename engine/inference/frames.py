@@ -81,11 +81,11 @@ class ScopeView:
 def narrower_scopes(memory: Memory, scope: Scope, dimension: str, names: Iterable[str]) -> list[Scope]:
     """The scopes one label narrower than `scope` that facts of these names carry, ordered."""
     values = {value for name in names for other in memory.at(name)
-              if (value := other.get(dimension)) is not None and _agrees(other, scope)}  # fmt: skip
+              if (value := other.get(dimension)) is not None and agree(other, scope)}  # fmt: skip
     return [scope.with_labels({dimension: value}) for value in sorted(values)]
 
 
-def _agrees(other: Scope, scope: Scope) -> bool:
+def agree(other: Scope, scope: Scope) -> bool:
     """Whether two scopes give no label different values."""
     return all(other.get(name) in (None, value) for name, value in scope.labels)
 

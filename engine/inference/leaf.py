@@ -86,6 +86,9 @@ def compile_test(expression: Expression, slots: Slots) -> Test:
             return _quantified(function, dimension, body, slots)
         case Named(_, body):
             return compile_test(body, slots)
+        case Call("known", (Reference() as reference,)):
+            slot = slots.slot(reference)
+            return lambda frame: FALSE if frame[slot] is None else TRUE
     value = compile_value(expression, slots)
     return lambda frame: _truth_of(value(frame))
 
@@ -196,7 +199,7 @@ def compile_value(expression: Expression, slots: Slots) -> ValueOf:
             return _function(interval.negative, (operand,), slots)
         case Arithmetic(operator, left, right):
             return _function(interval.OPERATORS[operator], (left, right), slots)
-        case Call(function, arguments):
+        case Call(function, arguments) if function != "known":
             return _function(interval.FUNCTIONS[function], arguments, slots)
         case Aggregated(("min" | "max" | "sum") as function, dimension, body):
             return _aggregate(function, dimension, body, slots)
@@ -204,7 +207,11 @@ def compile_value(expression: Expression, slots: Slots) -> ValueOf:
     return lambda frame: _AS_VALUE[test(frame)]
 
 
-_AS_VALUE: Final[dict[Truth, Interval | None]] = {TRUE: (1.0, 1.0), FALSE: (0.0, 0.0), UNKNOWN: None}
+_AS_VALUE: Final[dict[Truth, Interval | None]] = {
+    TRUE: (1.0, 1.0),
+    FALSE: (0.0, 0.0),
+    UNKNOWN: None,
+}
 
 
 def _function(apply: Callable[..., interval.Maybe], arguments: tuple[Expression, ...], slots: Slots) -> ValueOf:

@@ -17,7 +17,13 @@ from engram_diagnose.engine.language.rule import Outcome, Rule
 _VERDICTS: dict[Outcome, Value | None] = {"fires": point(1.0), "refuted": point(0.0)}
 
 
-def infer(rules: CompiledRules, facts: Iterable[Fact], *, at: float = 0.0, decide: Decide = decide_with_closures) -> Inference:
+def infer(
+    rules: CompiledRules,
+    facts: Iterable[Fact],
+    *,
+    at: float = 0.0,
+    decide: Decide = decide_with_closures,
+) -> Inference:
     """
     Run a rule base over facts. `at` is the time (seconds since the epoch) that derived facts are stamped with.
 
@@ -33,7 +39,9 @@ def infer(rules: CompiledRules, facts: Iterable[Fact], *, at: float = 0.0, decid
     return Inference(frames.memory, tuple(firings))
 
 
-def _run_stage(stage: tuple[CompiledRule, ...], frames: Frames, decide: Decide, at: float) -> tuple[list[Firing], list[Fact]]:
+def _run_stage(
+    stage: tuple[CompiledRule, ...], frames: Frames, decide: Decide, at: float
+) -> tuple[list[Firing], list[Fact]]:
     batch = [(rule, scope, frames.frame(scope)) for rule in stage for scope in _scopes(rule, frames.memory)]
     firings: list[Firing] = []
     derived: list[Fact] = []
@@ -41,9 +49,14 @@ def _run_stage(stage: tuple[CompiledRule, ...], frames: Frames, decide: Decide, 
         row = None
         if outcome == "fires" and compiled.rule.outputs:
             outcome, row, values = _produce(compiled, frame)
-            derived += [_derived(compiled.rule, name, value, row, Seen(frames.memory, scope), at) for name, value in values]
+            derived += [
+                _derived(compiled.rule, name, value, row, Seen(frames.memory, scope), at) for name, value in values
+            ]
         elif compiled.rule.outputs:
-            derived += [_derived(compiled.rule, name, None, None, Seen(frames.memory, scope), at) for name in compiled.rule.outputs.values()]
+            derived += [
+                _derived(compiled.rule, name, None, None, Seen(frames.memory, scope), at)
+                for name in compiled.rule.outputs.values()
+            ]
         firings.append(Firing(compiled.rule, scope, outcome, row))
         if compiled.verdict_read:
             derived.append(_verdict(compiled.rule, scope, outcome, at))
@@ -58,7 +71,11 @@ def _produce(compiled: CompiledRule, frame: Frame) -> tuple[Outcome, int | None,
     """What a table or derivation gives: the first row that is true, unless an unknown one stands before it."""
     if compiled.value is not None:
         value = compiled.value(frame)
-        return ("unknown" if value is None else "fires"), None, [(next(iter(compiled.rule.outputs.values())), value)]
+        return (
+            ("unknown" if value is None else "fires"),
+            None,
+            [(next(iter(compiled.rule.outputs.values())), value)],
+        )
     for position, row in enumerate(compiled.rows):
         truth = TRUE if row.test is None else row.test(frame)
         if truth is TRUE:
@@ -79,7 +96,17 @@ def _derived(rule: Rule, name: str, value: Value | None, row: int | None, seen: 
     inputs = [fact for reference in _inputs(rule, row) if (fact := seen.fact(reference)) is not None]
     host = next((fact.host for fact in inputs if fact.host), "")
     if value is None:
-        return Fact(name, None, Status.UNKNOWN, seen.scope, source, host, at, 0.0, _why_unknown(rule, row, seen))
+        return Fact(
+            name,
+            None,
+            Status.UNKNOWN,
+            seen.scope,
+            source,
+            host,
+            at,
+            0.0,
+            _why_unknown(rule, row, seen),
+        )
     proxy = next((fact for fact in inputs if fact.status is Status.PROXY), None)
     status = Status.PROXY if proxy is not None else Status.DERIVED
     return Fact(name, value, status, seen.scope, source, host, at, proxy_of=proxy.proxy_of if proxy else "")
@@ -104,11 +131,22 @@ def _why_unknown(rule: Rule, row: int | None, seen: Seen) -> Unknown:
         if fact.unknown is not None:
             detail = f"{reference}: {fact.unknown.detail}" if fact.unknown.detail else str(reference)
             return Unknown(fact.unknown.reason, detail)
-    return Unknown(Reason.SOURCE_ABSENT, f"no row of {rule.id} holds" if rule.rows else f"{rule.id} does not come to a figure")
+    return Unknown(
+        Reason.SOURCE_ABSENT,
+        f"no row of {rule.id} holds" if rule.rows else f"{rule.id} does not come to a figure",
+    )
 
 
 def _verdict(rule: Rule, scope: Scope, outcome: Outcome, at: float) -> Fact:
     value = _VERDICTS.get(outcome)
     if value is not None:
         return Fact(rule.id, value, Status.DERIVED, scope, f"rule {rule.id}", time=at)
-    return Fact(rule.id, None, Status.UNKNOWN, scope, f"rule {rule.id}", time=at, unknown=Unknown(Reason.NOT_COLLECTED, f"{rule.id} is not testable"))
+    return Fact(
+        rule.id,
+        None,
+        Status.UNKNOWN,
+        scope,
+        f"rule {rule.id}",
+        time=at,
+        unknown=Unknown(Reason.NOT_COLLECTED, f"{rule.id} is not testable"),
+    )

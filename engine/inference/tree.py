@@ -3,7 +3,15 @@ Condition trees compiled to closures over a frame, in Kleene's logic with early 
 """
 
 from engram_diagnose.engine.facts.truth import Truth
-from engram_diagnose.engine.inference.leaf import FALSE, TRUE, UNKNOWN, Frame, Slots, Test, compile_test
+from engram_diagnose.engine.inference.leaf import (
+    FALSE,
+    TRUE,
+    UNKNOWN,
+    Frame,
+    Slots,
+    Test,
+    compile_test,
+)
 from engram_diagnose.engine.language.expression import All, AnyOf, AtLeast, Condition, Leaf, Not
 
 

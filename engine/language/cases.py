@@ -8,10 +8,9 @@ from typing import Final
 from engram_diagnose.engine.facts.fact import Value, point
 from engram_diagnose.engine.facts.unit import NUMBER, RATE
 from engram_diagnose.engine.language.context import Context, place_of
-from engram_diagnose.engine.language.expression import Reference
+from engram_diagnose.engine.language.expression import Reference, Span
 from engram_diagnose.engine.language.fields import Fields, read_quantity
 from engram_diagnose.engine.language.parser import ExpressionError, parse_reference
-from engram_diagnose.engine.language.expression import Span
 from engram_diagnose.engine.language.rule import Case, Given, Outcome
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar
 
@@ -135,7 +134,11 @@ def _bound(fields: Fields, key: str) -> tuple[str, float] | None:
         return None
     match = _BOUND.fullmatch(node.text.strip())
     if match is None:
-        fields.problems.error(node.mark, f"{key} is a bound such as '>= 80%', not {node.text!r}", length=len(node.text))
+        fields.problems.error(
+            node.mark,
+            f"{key} is a bound such as '>= 80%', not {node.text!r}",
+            length=len(node.text),
+        )
         return None
     return match.group(1), float(match.group(2)) / 100
 

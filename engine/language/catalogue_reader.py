@@ -5,7 +5,15 @@ Nodes into the catalogue: facts, parameters, targets and dialects.
 from dataclasses import replace
 from typing import Final
 
-from engram_diagnose.engine.facts.catalogue import TARGET_SETS, ConfigKey, Dialect, FactSpec, ParameterSpec, Source, TargetSpec
+from engram_diagnose.engine.facts.catalogue import (
+    TARGET_SETS,
+    ConfigKey,
+    Dialect,
+    FactSpec,
+    ParameterSpec,
+    Source,
+    TargetSpec,
+)
 from engram_diagnose.engine.facts.scope import DIMENSIONS, INSTANCE, Scope, scope_of
 from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Unit
 from engram_diagnose.engine.language.fields import Fields, read_quantity
@@ -17,8 +25,29 @@ KINDS: Final = ("number", "bool", "text")
 RESTARTS: Final = ("reload", "restart", "reindex", "host")
 _FACT_KEYS: Final = ("unit", "kind", "type", "scope", "history", "counter", "range", "values", "origin", "source", "raw",
                      "doc", "get_by", "prometheus", "prometheus_label")  # fmt: skip
-_PARAMETER_KEYS: Final = ("unit", "kind", "range", "values", "restart", "effects", "tradeoff", "doc", "scope")
-_SOURCE_KEYS: Final = ("promql", "counter", "json", "http", "labels", "values", "factor", "invented", "proxy_of", "note")
+_PARAMETER_KEYS: Final = (
+    "unit",
+    "kind",
+    "range",
+    "values",
+    "restart",
+    "effects",
+    "tradeoff",
+    "doc",
+    "scope",
+)
+_SOURCE_KEYS: Final = (
+    "promql",
+    "counter",
+    "json",
+    "http",
+    "labels",
+    "values",
+    "factor",
+    "invented",
+    "proxy_of",
+    "note",
+)
 
 
 def read_facts(node: Mapping, problems: Problems) -> dict[str, FactSpec]:
@@ -46,7 +75,7 @@ def _fact(name: str, node: Mapping, problems: Problems) -> FactSpec:
         unit=_unit(fields) if kind == "number" else UNITS[""],
         doc=fields.text("doc"),
         scope=_labels(fields),
-        history=fields.truth("history", False),
+        history=fields.truth("history", "prometheus" in fields),
         counter=fields.truth("counter", False),
         low=low,
         high=high,
@@ -112,7 +141,11 @@ def read_parameters(node: Mapping, problems: Problems) -> dict[str, ParameterSpe
     found = {}
     for name, entry in node.values.items():
         if not isinstance(entry, Mapping):
-            problems.error(node.key_mark(name), f"parameter {name} needs `unit:`, `doc:` and more", length=len(name))
+            problems.error(
+                node.key_mark(name),
+                f"parameter {name} needs `unit:`, `doc:` and more",
+                length=len(name),
+            )
             continue
         found[name] = _parameter(name, entry, problems)
     return found
@@ -143,7 +176,11 @@ def _effects(fields: Fields) -> dict[str, str]:
     found = {}
     for target, node in mapping.values.items() if mapping else ():
         if not isinstance(node, Scalar) or node.text not in ("+", "-"):
-            fields.problems.error(node.mark, f'the effect on {target} is "+" or "-"', hint="+ raises the figure, - lowers it")
+            fields.problems.error(
+                node.mark,
+                f'the effect on {target} is "+" or "-"',
+                hint="+ raises the figure, - lowers it",
+            )
         else:
             found[target] = node.text
     return found
@@ -213,7 +250,11 @@ def read_dialect(root: Mapping, problems: Problems) -> Dialect:
         metrics_format=metrics.choice("format", ("prometheus", "engram-json"), "prometheus"),  # type: ignore[arg-type]
         config_files=config.texts("files"),
         sources=sources,
-        keys={name: _key(name, node, problems) for name, node in (keys.values if keys else {}).items() if isinstance(node, Mapping)},
+        keys={
+            name: _key(name, node, problems)
+            for name, node in (keys.values if keys else {}).items()
+            if isinstance(node, Mapping)
+        },
         known_keys=config.texts("known"),
         default_port=fields.integer("default_port", 0),
     )
@@ -241,7 +282,11 @@ def pack_source(name: str, node: Mapping, problems: Problems) -> Source | None:
     """The source a pack gives for a fact of its own: `prometheus:` or `prometheus_label: {series, label}`."""
     fields = Fields(node, f"fact {name}", problems)
     if "prometheus" in fields:
-        return Source(name, promql=fields.text("prometheus"), labels={label: label for label in _labels(fields)})
+        return Source(
+            name,
+            promql=fields.text("prometheus"),
+            labels={label: label for label in _labels(fields)},
+        )
     mapping = fields.mapping("prometheus_label")
     if mapping is None:
         return None

@@ -9,7 +9,16 @@ from collections.abc import Iterable
 from typing import Final
 
 from engram_diagnose.engine.language.context import Context
-from engram_diagnose.engine.language.expression import All, AnyOf, AtLeast, Condition, Leaf, Not, leaves, references
+from engram_diagnose.engine.language.expression import (
+    All,
+    AnyOf,
+    AtLeast,
+    Condition,
+    Leaf,
+    Not,
+    leaves,
+    references,
+)
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar, Sequence
@@ -22,7 +31,11 @@ def read_condition(node: Node, context: Context) -> Condition | None:
     if isinstance(node, Scalar):
         return context.condition(node)
     if isinstance(node, Sequence):
-        context.problems.error(node.mark, "a list of conditions needs a word before it", hint="write `all:` or `any:` above it")
+        context.problems.error(
+            node.mark,
+            "a list of conditions needs a word before it",
+            hint="write `all:` or `any:` above it",
+        )
         return None
     if "if" in node.values:
         return _leaf(node, context)
@@ -60,10 +73,22 @@ def _combined(node: Mapping, context: Context) -> Condition | None:
 def _complain(node: Mapping, problems: Problems) -> None:
     for key, scalar in node.keys.items():
         if key not in _COMBINING:
-            hint = did_you_mean(key, (*_COMBINING, "if")) or "a condition is a text, or `all:`, `any:`, `not:`, `at_least:`"
-            problems.error(scalar.mark, f"{key!r} is not a way to combine conditions", hint=hint, length=len(key))
+            hint = (
+                did_you_mean(key, (*_COMBINING, "if"))
+                or "a condition is a text, or `all:`, `any:`, `not:`, `at_least:`"
+            )
+            problems.error(
+                scalar.mark,
+                f"{key!r} is not a way to combine conditions",
+                hint=hint,
+                length=len(key),
+            )
             return
-    problems.error(node.mark, "two ways to combine conditions at one place", hint="nest one in the other, in a list")
+    problems.error(
+        node.mark,
+        "two ways to combine conditions at one place",
+        hint="nest one in the other, in a list",
+    )
 
 
 def _at_least(fields: Fields, context: Context) -> Condition | None:

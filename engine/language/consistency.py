@@ -9,8 +9,19 @@ from engram_diagnose.engine.facts.fact import Value
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.language.conditions import gate_facts
 from engram_diagnose.engine.language.evaluation import truth_of_test
-from engram_diagnose.engine.language.expression import All, Condition, Leaf, Number, Reference, leaves, references
-from engram_diagnose.engine.language.expression import Comparison, Named
+from engram_diagnose.engine.language.expression import (
+    All,
+    Call,
+    Comparison,
+    Condition,
+    Leaf,
+    Named,
+    Number,
+    Reference,
+    leaves,
+    references,
+    walk,
+)
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
 from engram_diagnose.engine.language.rule import Evidence, Rule, RuleBase
 from engram_diagnose.engine.language.stages import conditions_of, stages
@@ -33,7 +44,12 @@ def check_rule_base(base: RuleBase, vocabulary: Vocabulary, problems: Problems) 
         _check_names(rule, base.rules, problems)
         _check_outputs(rule, producers, problems)
         if rule.id in vocabulary.catalogue.facts:
-            problems.error(rule.mark, f"{rule.id} is the name of a fact", hint="give the rule another id", length=len(rule.id))
+            problems.error(
+                rule.mark,
+                f"{rule.id} is the name of a fact",
+                hint="give the rule another id",
+                length=len(rule.id),
+            )
         for condition in conditions_of(rule):
             _check_decidable(rule, condition, vocabulary, problems)
         if rule.when is not None:
@@ -52,7 +68,10 @@ def _check_circles(base: RuleBase, problems: Problems) -> None:
 
 
 def _check_names(rule: Rule, rules: Mapping[str, Rule], problems: Problems) -> None:
-    for key, names, kind in (("explains", rule.explains, "symptom"), ("masks", rule.masks, "cause")):
+    for key, names, kind in (
+        ("explains", rule.explains, "symptom"),
+        ("masks", rule.masks, "cause"),
+    ):
         known = [other.id for other in rules.values() if other.kind == kind]
         for name in names:
             if name not in known:
@@ -85,6 +104,8 @@ class _Ranges:
 def _check_decidable(rule: Rule, condition: Condition, vocabulary: Vocabulary, problems: Problems) -> None:
     ranges = _Ranges(vocabulary)
     for leaf in leaves(condition):
+        if any(isinstance(part, Call) and part.function == "known" for part in walk(leaf.test)):
+            continue
         truth = truth_of_test(leaf.test, ranges)
         if truth is not Truth.UNKNOWN:
             word = "always" if truth is Truth.TRUE else "never"
@@ -143,4 +164,8 @@ def _lint(rule: Rule, vocabulary: Vocabulary, problems: Problems) -> None:
     tests = {leaf.test for leaf in leaves(rule.when)} if rule.when is not None else set()
     for piece in rule.evidence:
         if isinstance(piece, Evidence) and isinstance(piece.condition, Leaf) and piece.condition.test in tests:
-            problems.warning(piece.mark, f"this evidence repeats the gate of {rule.id}", hint="it adds nothing: remove it")
+            problems.warning(
+                piece.mark,
+                f"this evidence repeats the gate of {rule.id}",
+                hint="it adds nothing: remove it",
+            )

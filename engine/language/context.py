@@ -7,7 +7,12 @@ from dataclasses import dataclass
 
 from engram_diagnose.engine.facts.catalogue import FactSpec
 from engram_diagnose.engine.language.expression import Expression, Leaf, Number, Span, Text
-from engram_diagnose.engine.language.parser import ExpressionError, Names, parse_condition, parse_value
+from engram_diagnose.engine.language.parser import (
+    ExpressionError,
+    Names,
+    parse_condition,
+    parse_value,
+)
 from engram_diagnose.engine.language.problem import Mark, Problems
 from engram_diagnose.engine.language.source import Scalar
 from engram_diagnose.engine.language.types import Checker, Type
@@ -16,13 +21,14 @@ from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 @dataclass(slots=True)
 class Context:
-    """Parses and checks the expressions of one rule against a vocabulary."""
+    """Parses and checks the expressions of one rule against a vocabulary; `may_ask` allows `known(fact)`."""
 
     vocabulary: Vocabulary
     problems: Problems
     scope: tuple[str, ...]
     parameters: Mapping[str, Number | Text]
     lets: dict[str, Expression]
+    may_ask: bool = False
 
     def condition(self, node: Scalar, *, because: str = "") -> Leaf | None:
         """One condition, parsed and checked; None, with problems, when it is no good."""
@@ -49,7 +55,7 @@ class Context:
         return self.vocabulary.spec(name)
 
     def _checker(self) -> Checker:
-        return Checker(self.vocabulary.spec, self.vocabulary.names, self.scope)
+        return Checker(self.vocabulary.spec, self.vocabulary.names, self.scope, may_ask=self.may_ask)
 
     def _parse(self, node: Scalar, *, as_condition: bool) -> Expression | None:
         names = Names(self.parameters, self.lets)
@@ -72,4 +78,3 @@ def place_of(node: Scalar, span: Span) -> tuple[Mark, int]:
     if node.single_line and "\n" not in node.text:
         return node.mark.after(span.start), max(1, span.end - span.start)
     return node.mark, 1
-

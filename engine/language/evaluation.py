@@ -64,7 +64,7 @@ def value_of(node: Expression, known: Known) -> Value | None:
         case Arithmetic(operator, left, right):
             a, b = _figure(left, known), _figure(right, known)
             return None if a is None or b is None else interval.OPERATORS[operator](a, b)
-        case Call(function, arguments):
+        case Call(function, arguments) if function != "known":
             values = [_figure(argument, known) for argument in arguments]
             return None if None in values else interval.FUNCTIONS[function](*values)
         case Aggregated(("min" | "max" | "sum") as function, dimension, body):
@@ -89,7 +89,12 @@ def truth_of_test(node: Expression, known: Known) -> Truth:
             return _compared(operator, value_of(left, known), value_of(right, known))
         case Between(operand, low, high):
             value = value_of(operand, known)
-            return conjunction((_compared(">=", value, value_of(low, known)), _compared("<=", value, value_of(high, known))))
+            return conjunction(
+                (
+                    _compared(">=", value, value_of(low, known)),
+                    _compared("<=", value, value_of(high, known)),
+                )
+            )
         case Member(operand, choices):
             value = value_of(operand, known)
             return disjunction(_compared("==", value, value_of(choice, known)) for choice in choices)
@@ -103,6 +108,8 @@ def truth_of_test(node: Expression, known: Known) -> Truth:
             return combine(truths) if truths else Truth.UNKNOWN
         case Named(_, body):
             return truth_of_test(body, known)
+        case Call("known", (Reference() as reference,)):
+            return _decided(known.value(reference) is not None)
     value = value_of(node, known)
     if value == point(1.0):
         return Truth.TRUE

@@ -6,7 +6,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
-from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect, FactSpec, ParameterSpec, Source, TargetSpec
+from engram_diagnose.engine.facts.catalogue import (
+    Catalogue,
+    Dialect,
+    FactSpec,
+    ParameterSpec,
+    Source,
+    TargetSpec,
+)
 from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.language import source as yaml_source
 from engram_diagnose.engine.language.catalogue_reader import (
@@ -19,7 +26,11 @@ from engram_diagnose.engine.language.catalogue_reader import (
 )
 from engram_diagnose.engine.language.consistency import check_rule_base
 from engram_diagnose.engine.language.fields import Fields
-from engram_diagnose.engine.language.overrides import apply_overrides, read_suppressions, read_target_overrides
+from engram_diagnose.engine.language.overrides import (
+    apply_overrides,
+    read_suppressions,
+    read_target_overrides,
+)
 from engram_diagnose.engine.language.problem import Mark, Problem, Problems, did_you_mean
 from engram_diagnose.engine.language.reader import read_rule
 from engram_diagnose.engine.language.rule import Rule, RuleBase, Suppression
@@ -29,7 +40,17 @@ SCHEMAS: Final = {
     f"engram-diagnose/{kind}/v1": kind
     for kind in ("rules", "catalogue", "parameters", "targets", "dialect", "inference")
 }
-_RULE_FILE_KEYS: Final = ("schema", "pack", "version", "requires", "facts", "targets", "overrides", "suppressions", "rules")
+_RULE_FILE_KEYS: Final = (
+    "schema",
+    "pack",
+    "version",
+    "requires",
+    "facts",
+    "targets",
+    "overrides",
+    "suppressions",
+    "rules",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,7 +64,12 @@ class Loaded:
     texts: Mapping[str, str]
 
 
-def load(builtin: Mapping[str, bytes], packs: Sequence[Mapping[str, bytes]] = (), *, today: str = "0000-00-00") -> Loaded:
+def load(
+    builtin: Mapping[str, bytes],
+    packs: Sequence[Mapping[str, bytes]] = (),
+    *,
+    today: str = "0000-00-00",
+) -> Loaded:
     """
     The rule base of the built-in files and of site packs, each a mapping of file name to bytes.
 

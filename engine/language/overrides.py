@@ -20,10 +20,26 @@ from engram_diagnose.engine.language.source import Mapping as Node
 from engram_diagnose.engine.language.source import Scalar, Sequence
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
-_KEYS: Final = ("rule", "expect_rev", "reason", "owner", "expires", "set", "append", "disable", "tests")
+_KEYS: Final = (
+    "rule",
+    "expect_rev",
+    "reason",
+    "owner",
+    "expires",
+    "set",
+    "append",
+    "disable",
+    "tests",
+)
 
 
-def apply_overrides(roots: Iterable[Node], rules: dict[str, Rule], vocabulary: Vocabulary, problems: Problems, today: str) -> dict[str, str]:
+def apply_overrides(
+    roots: Iterable[Node],
+    rules: dict[str, Rule],
+    vocabulary: Vocabulary,
+    problems: Problems,
+    today: str,
+) -> dict[str, str]:
     """
     Change `rules` as the packs' `overrides:` say; gives the changed ids with who changed them and why.
 
@@ -114,14 +130,24 @@ def _set(changed: Node, rule: Rule, fields: Fields, problems: Problems) -> None:
             problems.error(node.mark, f"{key} takes one value")
         elif key == "severity":
             if node.text not in SEVERITIES:
-                problems.error(node.mark, f"severity is never {node.text!r}", hint=f"it is one of {', '.join(SEVERITIES)}", length=len(node.text))
+                problems.error(
+                    node.mark,
+                    f"severity is never {node.text!r}",
+                    hint=f"it is one of {', '.join(SEVERITIES)}",
+                    length=len(node.text),
+                )
             else:
                 changed.values["severity"] = node
                 changed.keys.setdefault("severity", node)
         elif key.startswith("params."):
             _set_parameter(changed, rule, key.removeprefix("params."), node, problems)
         else:
-            problems.error(mark, f"an override cannot set {key!r}", hint="it sets severity and params.NAME", length=len(key))
+            problems.error(
+                mark,
+                f"an override cannot set {key!r}",
+                hint="it sets severity and params.NAME",
+                length=len(key),
+            )
 
 
 def _set_parameter(changed: Node, rule: Rule, name: str, node: Scalar, problems: Problems) -> None:
@@ -137,22 +163,45 @@ def _set_parameter(changed: Node, rule: Rule, name: str, node: Scalar, problems:
     entry = params.values[name]
     if isinstance(entry, Node):
         replaced = Node(entry.file, entry.line, entry.column, {**entry.values, "value": node}, entry.keys)
-        changed.values["params"] = Node(params.file, params.line, params.column, {**params.values, name: replaced}, params.keys)
+        changed.values["params"] = Node(
+            params.file, params.line, params.column, {**params.values, name: replaced}, params.keys
+        )
 
 
 def _append(changed: Node, fields: Fields, problems: Problems) -> None:
     mapping = fields.mapping("append")
     for key, node in mapping.values.items() if mapping else ():
         if key != "when.all" or not isinstance(node, Sequence):
-            problems.error(node.mark, f"an override cannot append to {key!r}", hint="`append: {when.all: [condition …]}`")
+            problems.error(
+                node.mark,
+                f"an override cannot append to {key!r}",
+                hint="`append: {when.all: [condition …]}`",
+            )
             continue
         gate = changed.values.get("when")
-        old = gate.values["all"].items if isinstance(gate, Node) and isinstance(gate.values.get("all"), Sequence) else [gate]  # type: ignore[union-attr]
-        both = Sequence(node.file, node.line, node.column, [item for item in (*old, *node.items) if item is not None])
-        changed.values["when"] = Node(node.file, node.line, node.column, {"all": both}, {"all": mapping.keys[key]} if mapping else {})
+        old = (
+            gate.values["all"].items
+            if isinstance(gate, Node) and isinstance(gate.values.get("all"), Sequence)
+            else [gate]
+        )  # type: ignore[union-attr]
+        both = Sequence(
+            node.file,
+            node.line,
+            node.column,
+            [item for item in (*old, *node.items) if item is not None],
+        )
+        changed.values["when"] = Node(
+            node.file,
+            node.line,
+            node.column,
+            {"all": both},
+            {"all": mapping.keys[key]} if mapping else {},
+        )
 
 
-def read_target_overrides(root: Node, targets: list[TargetSpec], facts: Mapping[str, FactSpec], problems: Problems) -> list[TargetSpec]:
+def read_target_overrides(
+    root: Node, targets: list[TargetSpec], facts: Mapping[str, FactSpec], problems: Problems
+) -> list[TargetSpec]:
     """The targets with a pack's `targets:` laid over all three sets: a site states its own figure once."""
     if not isinstance(root.values.get("targets"), Node):
         return targets
@@ -162,12 +211,18 @@ def read_target_overrides(root: Node, targets: list[TargetSpec], facts: Mapping[
         target = _target_override(name, node, mapping, facts, problems) if mapping else None
         if target is not None:
             same = [old for old in found if old.name == target.name and old.scope == target.scope]
-            better = same[0].better if same else next((old.better for old in found if old.name == target.name), target.better)
+            better = (
+                same[0].better
+                if same
+                else next((old.better for old in found if old.name == target.name), target.better)
+            )
             found = [old for old in found if old not in same] + [replace(target, better=better)]
     return found
 
 
-def _target_override(name: str, node: source.Node, mapping: Node, facts: Mapping[str, FactSpec], problems: Problems) -> TargetSpec | None:
+def _target_override(
+    name: str, node: source.Node, mapping: Node, facts: Mapping[str, FactSpec], problems: Problems
+) -> TargetSpec | None:
     try:
         reference = parse_reference(name)
     except ExpressionError as error:
@@ -175,7 +230,12 @@ def _target_override(name: str, node: source.Node, mapping: Node, facts: Mapping
         return None
     spec = facts.get(reference.name)
     if spec is None:
-        problems.error(mapping.key_mark(name), f"unknown fact {reference.name}", hint=did_you_mean(reference.name, facts), length=len(name))
+        problems.error(
+            mapping.key_mark(name),
+            f"unknown fact {reference.name}",
+            hint=did_you_mean(reference.name, facts),
+            length=len(name),
+        )
         return None
     quantity = read_quantity(node, problems) if isinstance(node, Scalar) else None
     if quantity is None:
@@ -184,7 +244,15 @@ def _target_override(name: str, node: source.Node, mapping: Node, facts: Mapping
         problems.error(node.mark, f"{reference.name} is {spec.unit.dimension}, not {quantity.unit.dimension}")
         return None
     figure = quantity.value
-    return TargetSpec(reference.name, scope_of(dict(reference.labels)), "lower", "stated by the site", figure, figure, figure)
+    return TargetSpec(
+        reference.name,
+        scope_of(dict(reference.labels)),
+        "lower",
+        "stated by the site",
+        figure,
+        figure,
+        figure,
+    )
 
 
 def read_suppressions(root: Node, rules: Mapping[str, Rule], problems: Problems, today: str) -> list[Suppression]:
@@ -196,7 +264,9 @@ def read_suppressions(root: Node, rules: Mapping[str, Rule], problems: Problems,
         fields.need("rule", "reason", "owner", "expires")
         rule = _target(fields, rules, problems)
         scope = fields.mapping("scope")
-        labels = {key: value.text for key, value in (scope.values if scope else {}).items() if isinstance(value, Scalar)}
+        labels = {
+            key: value.text for key, value in (scope.values if scope else {}).items() if isinstance(value, Scalar)
+        }
         expires = fields.date("expires")
         if expires and expires < today:
             problems.warning(fields.mark("expires"), f"this suppression expired on {expires} and no longer applies",

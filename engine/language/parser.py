@@ -41,7 +41,7 @@ MAX_DEPTH: Final = 24
 
 FUNCTIONS: Final = {
     "min": (1, 16), "max": (1, 16), "abs": (1, 1), "clamp": (3, 3),
-    "log10": (1, 1), "ceil": (1, 1), "floor": (1, 1), "next_pow2": (1, 1),
+    "log10": (1, 1), "ceil": (1, 1), "floor": (1, 1), "next_pow2": (1, 1), "known": (1, 1),
 }  # fmt: skip
 """Name to the fewest and most arguments."""
 
@@ -147,7 +147,13 @@ def tokenize(text: str) -> list[Token]:
 
 
 def _character_hint(character: str) -> str:
-    return {"&": "use `all:` and `any:`", "|": "use `any:`", "!": "use `not:` or `!=`", "≥": "write >=", "≤": "write <="}.get(character, "")
+    return {
+        "&": "use `all:` and `any:`",
+        "|": "use `any:`",
+        "!": "use `not:` or `!=`",
+        "≥": "write >=",
+        "≤": "write <=",
+    }.get(character, "")
 
 
 class _Parser:
@@ -188,7 +194,12 @@ class _Parser:
     def expect_end(self) -> None:
         token = self._peek()
         if token is not None:
-            raise ExpressionError(f"{token.text!r} does not belong here", token.start, token.end, _rest_hint(token.text))
+            raise ExpressionError(
+                f"{token.text!r} does not belong here",
+                token.start,
+                token.end,
+                _rest_hint(token.text),
+            )
 
     def _unfinished(self) -> ExpressionError:
         end = len(self._text.rstrip())
@@ -267,7 +278,13 @@ class _Parser:
         operand = self._primary()
         if minuses % 2 and start is not None:
             if isinstance(operand, Number) and operand.kind == "number":
-                return Number(-operand.value, operand.unit, "number", operand.parameter, Span(start.start, operand.span.end))
+                return Number(
+                    -operand.value,
+                    operand.unit,
+                    "number",
+                    operand.parameter,
+                    Span(start.start, operand.span.end),
+                )
             return Negative(operand, Span(start.start, operand.span.end))
         return operand
 

@@ -11,7 +11,13 @@ from engram_diagnose.engine.facts.unit import UNITS
 from engram_diagnose.engine.language.cases import read_cases, read_given
 from engram_diagnose.engine.language.conditions import read_condition
 from engram_diagnose.engine.language.context import Context
-from engram_diagnose.engine.language.expression import Condition, Expression, Number, Reference, Text
+from engram_diagnose.engine.language.expression import (
+    Condition,
+    Expression,
+    Number,
+    Reference,
+    Text,
+)
 from engram_diagnose.engine.language.fields import Fields, read_quantity
 from engram_diagnose.engine.language.problem import Problems
 from engram_diagnose.engine.language.remedies import read_recommendations, read_setting
@@ -37,7 +43,16 @@ _COMMON: Final = ("id", "rev", "kind", "title", "status", "severity", "owner", "
                   "falsepositives", "params", "let", "given", "tests")  # fmt: skip
 _OWN: Final = {
     "symptom": ("applies", "when", "recommend"),
-    "cause": ("applies", "when", "when_true", "evidence", "impact", "explains", "masks", "recommend"),
+    "cause": (
+        "applies",
+        "when",
+        "when_true",
+        "evidence",
+        "impact",
+        "explains",
+        "masks",
+        "recommend",
+    ),
     "table": ("applies", "outputs", "rows"),
     "derive": ("applies", "output", "value"),
 }
@@ -65,7 +80,15 @@ def read_rule(node: Mapping, *, pack: str, vocabulary: Vocabulary, problems: Pro
 
 
 class _Reader:
-    def __init__(self, fields: Fields, identity: str, kind: str, pack: str, vocabulary: Vocabulary, problems: Problems) -> None:
+    def __init__(
+        self,
+        fields: Fields,
+        identity: str,
+        kind: str,
+        pack: str,
+        vocabulary: Vocabulary,
+        problems: Problems,
+    ) -> None:
         self._fields = fields
         self._id = identity
         self._kind = kind
@@ -78,7 +101,15 @@ class _Reader:
 
     def rule(self) -> Rule:
         fields, kind = self._fields, self._kind
-        fields.only(_COMMON + _OWN[kind], hints={key: f"{key} belongs to another kind of rule than {kind}" for own in _OWN.values() for key in own if key not in _OWN[kind]})
+        fields.only(
+            _COMMON + _OWN[kind],
+            hints={
+                key: f"{key} belongs to another kind of rule than {kind}"
+                for own in _OWN.values()
+                for key in own
+                if key not in _OWN[kind]
+            },
+        )
         fields.need(*_NEEDED[kind])
         self._lets()
         outputs = self._outputs()
@@ -195,17 +226,33 @@ class _Reader:
         condition = self._evidence_condition(node, fields)
         if condition is None:
             return None
-        return Evidence(condition, seen or "weak", absent, fields.text("group"), fields.text("because"), node.mark)  # type: ignore[arg-type]
+        return Evidence(
+            condition,
+            seen or "weak",
+            absent,
+            fields.text("group"),
+            fields.text("because"),
+            node.mark,
+        )  # type: ignore[arg-type]
 
     def _evidence_condition(self, node: Mapping, fields: Fields) -> Condition | None:
         tests = [key for key in ("if", "all", "any", "not", "at_least") if key in node.values]
         if len(tests) != 1:
-            self._problems.error(node.mark, "a piece of evidence has one `if:` (or `all:`, `any:`, `not:`, `at_least:`)")
+            self._problems.error(
+                node.mark,
+                "a piece of evidence has one `if:` (or `all:`, `any:`, `not:`, `at_least:`)",
+            )
             return None
         if tests == ["if"]:
             scalar = fields.scalar("if")
             return self._context.condition(scalar, because=fields.text("because")) if scalar else None
-        inner = Mapping(node.file, node.line, node.column, {tests[0]: node.values[tests[0]]}, {tests[0]: node.keys[tests[0]]})
+        inner = Mapping(
+            node.file,
+            node.line,
+            node.column,
+            {tests[0]: node.values[tests[0]]},
+            {tests[0]: node.keys[tests[0]]},
+        )
         return read_condition(inner, self._context)
 
     def _graded(self, node: Mapping) -> Graded | None:
@@ -225,7 +272,15 @@ class _Reader:
         read = self._context.value(quantity)
         if read is None or not strongest:
             return None
-        return Graded(read[0], quantity.text, tuple(ordered), absent, fields.text("group"), fields.text("because"), node.mark)  # type: ignore[arg-type]
+        return Graded(
+            read[0],
+            quantity.text,
+            tuple(ordered),
+            absent,
+            fields.text("group"),
+            fields.text("because"),
+            node.mark,
+        )  # type: ignore[arg-type]
 
     def _step(self, node: Node, quantity: Scalar) -> Step | None:
         if not isinstance(node, Mapping):
@@ -265,7 +320,11 @@ class _Reader:
                                  hint="impact is the share of the breach of a target; see rules/catalogue/targets.yaml")  # fmt: skip
             return None
         if target[1].dimension != amount[1].dimension:
-            self._problems.error(relief.mark, f"the relief is {amount[1]}, and {on.text} is {target[1]}", length=len(relief.text))
+            self._problems.error(
+                relief.mark,
+                f"the relief is {amount[1]}, and {on.text} is {target[1]}",
+                length=len(relief.text),
+            )
             return None
         return Impact(target[0], amount[0], relief.text)
 
@@ -327,7 +386,9 @@ class _Reader:
             if not last:
                 self._problems.error(fields.mark("else"), "rows behind `else` are never reached", length=4)
         else:
+            self._context.may_ask = True
             condition = self._evidence_condition(node, fields)
+            self._context.may_ask = False
             if condition is None:
                 return None
         return Row(condition, self._row_values(fields, outputs), fields.text("why"))

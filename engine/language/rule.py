@@ -7,7 +7,13 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from engram_diagnose.engine.facts.fact import Value
-from engram_diagnose.engine.language.expression import Condition, Expression, Number, Reference, Text
+from engram_diagnose.engine.language.expression import (
+    Condition,
+    Expression,
+    Number,
+    Reference,
+    Text,
+)
 from engram_diagnose.engine.language.problem import Mark
 
 KINDS: Final = ("symptom", "cause", "table", "derive")
@@ -200,4 +206,3 @@ class RuleBase:
     suppressions: tuple[Suppression, ...] = ()
     overridden: Mapping[str, str] = field(default_factory=dict)
     packs: Mapping[str, str] = field(default_factory=dict)
-

@@ -236,7 +236,11 @@ class _Builder:
 
     def _decorated(self, event: Any) -> None:
         if event.anchor is not None:
-            self._fail(event, f"the anchor &{event.anchor} is not allowed", "write the value out where it is used")
+            self._fail(
+                event,
+                f"the anchor &{event.anchor} is not allowed",
+                "write the value out where it is used",
+            )
         if event.tag != "!":
             self._fail(event, f"the tag {event.tag} is not allowed", "plain values only")
 

@@ -39,7 +39,12 @@ class Type:
     values: tuple[str, ...] = ()
 
     def __str__(self) -> str:
-        return {"number": str(self.dimension), "bool": "true or false", "text": "a text", "truth": "a comparison"}[self.sort]
+        return {
+            "number": str(self.dimension),
+            "bool": "true or false",
+            "text": "a text",
+            "truth": "a comparison",
+        }[self.sort]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,12 +66,24 @@ _NUMERIC: Final = frozenset({"number"})
 
 
 class Checker:
-    """Checks expressions against a vocabulary; `findings` collects what is wrong."""
+    """
+    Checks expressions against a vocabulary; `findings` collects what is wrong.
 
-    def __init__(self, resolve: Resolve, names: Iterable[str], scope: tuple[str, ...] = ()) -> None:
+    `may_ask` allows `known(fact)`, by which a table takes the best of several sources.
+    """
+
+    def __init__(
+        self,
+        resolve: Resolve,
+        names: Iterable[str],
+        scope: tuple[str, ...] = (),
+        *,
+        may_ask: bool = False,
+    ) -> None:
         self._resolve = resolve
         self._names = names
         self._scope = scope
+        self._may_ask = may_ask
         self.findings: list[Finding] = []
 
     def condition(self, expression: Expression) -> None:
@@ -139,7 +156,11 @@ class Checker:
         if spec is None:
             raise self._stop(f"unknown fact {node.name}", node.span, self._unknown_hint(node.name))
         if spec.counter and "@" not in node.name:
-            raise self._stop(f"{node.name} only ever grows; its rate is what tells", node.span, f"write {node.name}@rate_5m")
+            raise self._stop(
+                f"{node.name} only ever grows; its rate is what tells",
+                node.span,
+                f"write {node.name}@rate_5m",
+            )
         stray = [name for name, _ in node.labels if name not in spec.scope]
         if stray:
             carried = ", ".join(spec.scope) or "none: it speaks of the instance"
@@ -153,7 +174,10 @@ class Checker:
             return f"{base} is a snapshot: it has no history, so neither windows nor `for`"
         if "@" in name and known is None and self._resolve(name.partition("@")[0]) is not None:
             return "windows are @avg_5m, @min_5m, @max_5m, @rate_5m, @slope_30m, @before and @baseline"
-        return did_you_mean(name, self._names) or "`engram-diagnose rules list --facts` shows the catalogue; a pack may add facts of its own"
+        return (
+            did_you_mean(name, self._names)
+            or "`engram-diagnose rules list --facts` shows the catalogue; a pack may add facts of its own"
+        )
 
     def _numeric(self, node: Expression) -> Type:
         result = self._check(node)
@@ -179,19 +203,41 @@ class Checker:
         expected = firm[0][0]
         for kind, node in firm[1:]:
             if kind.dimension != expected.dimension:
-                raise self._stop(f"{expected} and {kind} do not go together", span, _unit_hint(firm[0], (kind, node)))
+                raise self._stop(
+                    f"{expected} and {kind} do not go together",
+                    span,
+                    _unit_hint(firm[0], (kind, node)),
+                )
         return expected
 
     def _alike(self, span: Span, *nodes: Expression) -> None:
         self._same(span, *((self._numeric(node), node) for node in nodes))
 
     def _call(self, node: Call) -> Type:
+        if node.function == "known":
+            return self._asks(node)
         if node.function in ("min", "max", "clamp"):
             return self._same(node.span, *((self._numeric(item), item) for item in node.arguments))
         result = self._numeric(node.arguments[0])
         if node.function != "abs" and result.dimension != NUMBER:
-            raise self._stop(f"{node.function} takes a plain number, not {result}", node.arguments[0].span, "divide by a unit first, such as x / 1 MiB")
+            raise self._stop(
+                f"{node.function} takes a plain number, not {result}",
+                node.arguments[0].span,
+                "divide by a unit first, such as x / 1 MiB",
+            )
         return result
+
+    def _asks(self, node: Call) -> Type:
+        if not self._may_ask:
+            raise self._stop(
+                "known(…) belongs in the rows of a table",
+                node.span,
+                "a verdict must not hang on what happened to be measured",
+            )
+        if not isinstance(node.arguments[0], Reference):
+            raise self._stop("known(…) takes the name of a fact", node.span)
+        self._check(node.arguments[0])
+        return Type("truth")
 
     def _aggregated(self, node: Aggregated) -> Type:
         if node.dimension in self._scope:

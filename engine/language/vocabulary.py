@@ -15,7 +15,9 @@ class Vocabulary:
 
     def __init__(self, catalogue: Catalogue, rule_ids: Iterable[str] = ()) -> None:
         self.catalogue = catalogue
-        self._specs: dict[str, FactSpec | None] = {rule: verdict_spec(rule) for rule in rule_ids if rule not in catalogue.facts}
+        self._specs: dict[str, FactSpec | None] = {
+            rule: verdict_spec(rule) for rule in rule_ids if rule not in catalogue.facts
+        }
         self._specs |= target_specs(catalogue)
         self._names: tuple[str, ...] | None = None
 
@@ -29,13 +31,25 @@ class Vocabulary:
     def names(self) -> tuple[str, ...]:
         """Every name without its windows, for suggestions."""
         if self._names is None:
-            self._names = (*self.catalogue.facts, *(name for name, spec in self._specs.items() if spec))
+            self._names = (
+                *self.catalogue.facts,
+                *(name for name, spec in self._specs.items() if spec),
+            )
         return self._names
 
 
 def verdict_spec(rule: str) -> FactSpec:
     """The fact a rule's verdict is: true when it fires, false when refuted, else unknown."""
-    return FactSpec(rule, "bool", UNITS[""], f"the verdict of {rule}", _ANY_LABELS, low=0, high=1, origin="rules")
+    return FactSpec(
+        rule,
+        "bool",
+        UNITS[""],
+        f"the verdict of {rule}",
+        _ANY_LABELS,
+        low=0,
+        high=1,
+        origin="rules",
+    )
 
 
 def target_specs(catalogue: Catalogue) -> Mapping[str, FactSpec]:

@@ -88,7 +88,9 @@ def _marked(piece: Piece, counted: bool) -> Piece:
 
 
 def _weigh(evidence: Evidence | Graded, seen: Seen, scales: Scales) -> Piece:
-    return _weigh_graded(evidence, seen, scales) if isinstance(evidence, Graded) else _weigh_plain(evidence, seen, scales)
+    return (
+        _weigh_graded(evidence, seen, scales) if isinstance(evidence, Graded) else _weigh_plain(evidence, seen, scales)
+    )
 
 
 def _weigh_plain(evidence: Evidence, seen: Seen, scales: Scales) -> Piece:
@@ -98,7 +100,16 @@ def _weigh_plain(evidence: Evidence, seen: Seen, scales: Scales) -> Piece:
     if truth is Truth.TRUE:
         return Piece(evidence, evidence.condition, truth, evidence.seen, for_, for_, for_, proxy=proxy)
     if truth is Truth.FALSE:
-        return Piece(evidence, evidence.condition, truth, evidence.absent, against, against, against, proxy=proxy)
+        return Piece(
+            evidence,
+            evidence.condition,
+            truth,
+            evidence.absent,
+            against,
+            against,
+            against,
+            proxy=proxy,
+        )
     return Piece(evidence, evidence.condition, truth, evidence.seen, 0.0, against, for_, proxy=proxy)
 
 
@@ -116,7 +127,16 @@ def _weigh_graded(evidence: Graded, seen: Seen, scales: Scales) -> Piece:
             open_step = step
     against = -_ratio(evidence.absent, scales, proxy)
     if open_step is None:
-        return Piece(evidence, evidence.steps[-1].condition, Truth.FALSE, evidence.absent, against, against, against, proxy=proxy)
+        return Piece(
+            evidence,
+            evidence.steps[-1].condition,
+            Truth.FALSE,
+            evidence.absent,
+            against,
+            against,
+            against,
+            proxy=proxy,
+        )
     top = _ratio(open_step.seen, scales, proxy)
     return Piece(evidence, open_step.condition, Truth.UNKNOWN, open_step.seen, 0.0, against, top, proxy=proxy)
 

@@ -3,7 +3,7 @@ Coverage: what could be tested, and what stood in the way where it could not.
 """
 
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from engram_diagnose.engine.facts.fact import Reason, Unknown
@@ -103,17 +103,18 @@ def _unknown_in(node: Expression, seen: Seen) -> Iterable[Reference]:
         yield from _unknown_in(child, seen)
 
 
-def untestable(firing: Firing, seen: Seen, get_by: "dict[str, str]") -> Untestable:
+def untestable(firing: Firing, seen: Seen, get_by: Callable[[str], str]) -> Untestable:
     """Why a rule could not be decided. A fact that is there but too coarse (a wide bucket) is not listed as missing."""
     conditions = [condition for condition in (firing.rule.applies, firing.rule.when) if condition is not None]
     references = dict.fromkeys(ref for condition in conditions for ref in missing_facts(condition, seen))
-    return Untestable(firing, tuple(_missing(reference, seen, get_by) for reference in references))
+    return Untestable(firing, tuple(missing_of(reference, seen, get_by) for reference in references))
 
 
-def _missing(reference: Reference, seen: Seen, get_by: "dict[str, str]") -> Missing:
+def missing_of(reference: Reference, seen: Seen, get_by: Callable[[str], str]) -> Missing:
+    """Why a fact is not known, and how to get it; `get_by` is the catalogue's word where the fact has none."""
     fact = seen.fact(reference)
     unknown = fact.unknown if fact is not None and fact.unknown is not None else Unknown(Reason.NOT_COLLECTED)
-    how = (fact.get_by if fact is not None else "") or get_by.get(reference.name.partition("@")[0], "")
+    how = (fact.get_by if fact is not None else "") or get_by(reference.name)
     return Missing(reference, unknown, how)
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from engram_diagnose.engine.facts import interval
 from engram_diagnose.engine.facts.fact import Interval, Value
 from engram_diagnose.engine.facts.scope import Scope
-from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.inference.frames import Seen, agree
 from engram_diagnose.engine.language.evaluation import value_of
 from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.rule import Rule
@@ -59,7 +59,13 @@ def impact(rule: Rule, seen: Seen, better: Callable[[str], str]) -> Breach:
     place = _worst_scope(on, seen, higher=higher)
     measured, target = _figure(place.value(on)), _target(on, place)
     relief = _figure(value_of(rule.impact.relief, place))
-    common = {"on": str(on), "scope": place.scope, "measured": measured, "target": target, "relief": relief}
+    common = {
+        "on": str(on),
+        "scope": place.scope,
+        "measured": measured,
+        "target": target,
+        "relief": relief,
+    }
     missing = _missing(on, measured, target, relief)
     if missing or measured is None or target is None or relief is None:
         return Breach(0.0, 1.0, reason=missing, **common)  # type: ignore[arg-type]
@@ -99,9 +105,9 @@ def _worst_scope(on: Reference, seen: Seen, *, higher: bool) -> Seen:
     labels = dict(on.labels)
     candidates = []
     for scope, fact in sorted(seen.memory.at(on.name).items()):
-        if not seen.scope.with_labels(labels).encloses(scope) or fact.value is None or isinstance(fact.value, str):
+        if not agree(seen.scope.with_labels(labels), scope) or fact.value is None or isinstance(fact.value, str):
             continue
-        place = Seen(seen.memory, scope)
+        place = Seen(seen.memory, scope.with_labels(dict(seen.scope.labels)))
         target = _target(on, place)
         if target is not None and target[0] > 0:
             ratio = fact.value[0] / target[1]

@@ -42,7 +42,15 @@ def _read_folder(root: Path, *, prefix: str) -> dict[str, bytes]:
 
 
 def _unreadable(path: Path, what: str) -> RuleBaseError:
-    return RuleBaseError([Problem(Mark(str(path), 1, 1), f"cannot read the rule pack: {what}", "give --rules a .yaml file or a folder of them")])
+    return RuleBaseError(
+        [
+            Problem(
+                Mark(str(path), 1, 1),
+                f"cannot read the rule pack: {what}",
+                "give --rules a .yaml file or a folder of them",
+            )
+        ]
+    )
 
 
 def load_rules(packs: Iterable[Path] = (), *, today: datetime.date | None = None) -> Loaded:

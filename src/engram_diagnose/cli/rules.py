@@ -14,8 +14,8 @@ def command() -> None:
 @click.option("--rules", "packs", multiple=True, type=click.Path(path_type=Path))
 def check(packs: tuple[Path, ...]) -> None:
     """Check rule files."""
-    from engram_diagnose.engine.language.problem import RuleBaseError, excerpt
     from engram_diagnose.engine.language.loader import texts_of
+    from engram_diagnose.engine.language.problem import RuleBaseError, excerpt
     from engram_diagnose.rulebase import builtin_files, load_rules, pack_files
 
     try:
@@ -27,7 +27,9 @@ def check(packs: tuple[Path, ...]) -> None:
         raise SystemExit(2)
     for problem in loaded.warnings:
         click.echo(excerpt(problem, loaded.texts))
-    click.echo(f"{len(loaded.rules.rules)} rules, {len(loaded.catalogue.facts)} facts: no errors, {len(loaded.warnings)} warnings")
+    click.echo(
+        f"{len(loaded.rules.rules)} rules, {len(loaded.catalogue.facts)} facts: no errors, {len(loaded.warnings)} warnings"
+    )
 
 
 @command.command()

@@ -1,0 +1,362 @@
+"""
+A diagnosis as a document: plain dicts, lists, texts and figures, ordered by stated keys.
+
+It is what `--format json` prints and what every other format is rendered from; `rules/schema/diagnosis-v1.json` is its
+schema. Figures are in base units beside their words. Unknown is null with a reason, never zero.
+"""
+
+import math
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+from typing import Any, Final
+
+from engram_diagnose.engine.diagnosis import Cause, Diagnosis
+from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
+from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, trace
+from engram_diagnose.engine.explanation.wording import Wording, fact_text
+from engram_diagnose.engine.facts.fact import Fact, Interval
+from engram_diagnose.engine.facts.scope import Scope
+from engram_diagnose.engine.facts.truth import Truth
+from engram_diagnose.engine.facts.unit import UNITS, format_value
+from engram_diagnose.engine.inference.firing import Firing
+from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.language.expression import Text
+from engram_diagnose.engine.language.rule import SEVERITIES, Graded, Rule
+from engram_diagnose.engine.language.vocabulary import Vocabulary
+from engram_diagnose.engine.ranking.confidence import Piece
+from engram_diagnose.engine.ranking.coverage import Missing, Untestable, missing_facts, missing_of
+
+SCHEMA: Final = "engram-diagnose/diagnosis/v1"
+Json = dict[str, Any]
+_NO_TEST: Final = Text("")
+_SECONDS: Final = UNITS["s"]
+
+
+def document(diagnosis: Diagnosis) -> Json:
+    """The whole diagnosis as one JSON document."""
+    return _Writer(diagnosis).document()
+
+
+class _Writer:
+    def __init__(self, diagnosis: Diagnosis) -> None:
+        self._diagnosis = diagnosis
+        self._vocabulary = Vocabulary(diagnosis.catalogue, diagnosis.rules.rules)
+
+    def document(self) -> Json:
+        diagnosis = self._diagnosis
+        missed = diagnosis.missed()
+        return {
+            "schema": SCHEMA,
+            "subject": self._subject(),
+            "verdict": verdict(diagnosis),
+            "symptoms": [self._symptom(firing) for firing in missed],
+            "causes": [self._cause(cause, rank) for rank, cause in enumerate(diagnosis.causes, 1)],
+            "experimental": [self._cause(cause, None) for cause in diagnosis.experimental],
+            "masked": [self._cause(item.cause, None) | {"masked_by": list(item.by)} for item in diagnosis.masked],
+            "suppressed": [self._head(item.firing.rule, item.firing.scope) | {
+                "reason": item.suppression.reason, "owner": item.suppression.owner, "expires": item.suppression.expires,
+            } for item in diagnosis.suppressed],
+            "unexplained": [self._head(firing.rule, firing.scope) for firing in self._unexplained(missed)],
+            "not_testable": [self._untestable(item) for item in self._undecided("cause")],
+            "symptoms_not_tested": [self._untestable(item) for item in self._undecided("symptom")],
+            "ruled_out": [self._ruled_out(firing) for firing in diagnosis.firings
+                          if firing.rule.kind == "cause" and firing.outcome == "refuted"],
+            "not_applicable": [self._ruled_out(firing, applies=True) for firing in diagnosis.firings
+                               if firing.rule.kind == "cause" and firing.outcome == "not-applicable"],
+            "coverage": self._coverage(),
+            "derived": [self._derived(firing) for firing in diagnosis.firings
+                        if firing.rule.kind in ("table", "derive") and firing.outcome == "fires"],
+            "facts": [self._fact(fact) for fact in diagnosis.memory if fact.source and fact.name not in diagnosis.rules.rules],
+            "rule_base": {
+                "rules": len(diagnosis.rules.rules),
+                "packs": dict(diagnosis.rules.packs),
+                "overrides": dict(diagnosis.rules.overridden),
+                "suppressions": len(diagnosis.rules.suppressions),
+                "calibrated": diagnosis.scales.calibrated,
+            },
+        }  # fmt: skip
+
+    def _subject(self) -> Json:
+        subject = self._diagnosis.subject
+        return {"instance": subject.instance, "host": subject.host, "time": iso(subject.time), "dialect": subject.dialect,
+                "target_set": subject.target_set}  # fmt: skip
+
+    def _head(self, rule: Rule, scope: Scope) -> Json:
+        return {
+            "rule": rule.id,
+            "rev": rule.rev,
+            "pack": rule.pack,
+            "title": rule.title,
+            "scope": dict(scope.labels),
+        }
+
+    # Symptoms
+
+    def _symptom(self, firing: Firing) -> Json:
+        tests = trace(firing.rule.when, self._seen(firing), self._vocabulary)
+        return self._head(firing.rule, firing.scope) | {
+            "severity": firing.rule.severity,
+            "reason": firing.rule.reason,
+            "tests": [self._test(test) for test in deciding(tests, Truth.TRUE)],
+            "explained_by": [cause.rule.id for cause in self._diagnosis.causes if firing in cause.explained],
+        }
+
+    def _unexplained(self, missed: Sequence[Firing]) -> list[Firing]:
+        explained = [firing for cause in self._diagnosis.causes for firing in cause.explained]
+        return [firing for firing in missed if firing not in explained]
+
+    # Causes
+
+    def _cause(self, cause: Cause, rank: int | None) -> Json:
+        seen = Seen(self._diagnosis.memory, cause.scope)
+        gate = trace(cause.rule.when, seen, self._vocabulary)
+        scales = self._diagnosis.scales
+        weighed = cause.confidence
+        return self._head(cause.rule, cause.scope) | {
+            "rank": rank,
+            "tie": cause.tie,
+            "status": cause.rule.status,
+            "severity": cause.severity or None,
+            "rule_severity": cause.rule.severity,
+            "owner": cause.rule.owner,
+            "tags": list(cause.rule.tags),
+            "score": _rounded(cause.score),
+            "confidence": {
+                "probability": _rounded(weighed.probability),
+                "low": _rounded(weighed.low),
+                "high": _rounded(weighed.high),
+                "word": scales.word(weighed.probability),
+                "prior": _rounded(weighed.prior),
+                "prior_weakened_by_proxy": weighed.prior_weakened,
+                "calibrated": scales.calibrated,
+            },
+            "impact": self._impact(cause),
+            "explains": [self._head(firing.rule, firing.scope) for firing in cause.explained],
+            "gate": [self._test(test) for test in deciding(gate, Truth.TRUE) or gate],
+            "evidence": {
+                "for": [self._piece(piece, seen) for piece in weighed.pieces if piece.truth is Truth.TRUE],
+                "against": [self._piece(piece, seen) for piece in weighed.pieces if piece.truth is Truth.FALSE],
+                "unknown": [self._piece(piece, seen) for piece in weighed.pieces if piece.truth is Truth.UNKNOWN],
+            },
+            "would_narrow": self._narrowing(weighed.pieces, seen),
+            "recommend": [self._remedy(remedy, seen) for remedy in self._remedies(cause, seen)],
+            "false_positives": list(cause.rule.falsepositives),
+            "reason": cause.rule.reason,
+            "refs": list(cause.rule.refs),
+        }
+
+    def _impact(self, cause: Cause) -> Json:
+        share = cause.impact
+        spec = self._vocabulary.spec(share.on.partition("{")[0]) if share.on else None
+        words = {key: fact_text(value, spec) if value is not None else None
+                 for key, value in (("measured", share.measured), ("target", share.target), ("relief", share.relief))}  # fmt: skip
+        return {"known": share.known, "low": _rounded(share.low), "high": _rounded(share.high), "on": share.on or None,
+                "scope": dict(share.scope.labels) if share.scope else {}, **words, "reason": share.reason or None}  # fmt: skip
+
+    def _piece(self, piece: Piece, seen: Seen) -> Json:
+        tests = trace(piece.condition, seen, self._vocabulary)
+        shown = deciding(tests, piece.truth) or tests
+        if isinstance(piece.evidence, Graded) and piece.truth is Truth.TRUE and piece.evidence.because:
+            wording = Wording(seen, self._vocabulary)
+            sentence = wording.filled(piece.evidence.because, piece.evidence.quantity)
+        else:
+            sentence = "; ".join(test.sentence for test in shown)
+        return {
+            "sentence": sentence,
+            "strength": piece.strength,
+            "log_ratio": _rounded(piece.log_ratio),
+            "counted": piece.counted,
+            "group": piece.evidence.group or None,
+            "proxy": piece.proxy,
+            "tests": [self._test(test) for test in shown],
+            "missing": [self._missing(item) for item in self._missing_in(piece, seen)]
+            if piece.truth is Truth.UNKNOWN
+            else [],
+        }
+
+    def _missing_in(self, piece: Piece, seen: Seen) -> list[Missing]:
+        return [missing_of(reference, seen, self._get_by) for reference in missing_facts(piece.condition, seen)]
+
+    def _get_by(self, name: str) -> str:
+        spec = self._vocabulary.spec(name)
+        return spec.get_by if spec else ""
+
+    def _narrowing(self, pieces: Iterable[Piece], seen: Seen) -> Json | None:
+        """The unknown piece that leaves most open, and the first fact it lacks."""
+        unknown = [piece for piece in pieces if piece.truth is Truth.UNKNOWN]
+        widest = max(unknown, key=lambda piece: piece.high - piece.low, default=None)
+        missing = self._missing_in(widest, seen) if widest is not None else []
+        return self._missing(missing[0]) if missing else None
+
+    def _remedies(self, cause: Cause, seen: Seen) -> tuple[Remedy, ...]:
+        return remedies(cause.rule, seen, self._diagnosis.catalogue, self._diagnosis.subject.dialect)
+
+    def _remedy(self, remedy: Remedy, seen: Seen) -> Json:
+        recommendation = remedy.recommendation
+        wording = Wording(seen, self._vocabulary)
+        verify = recommendation.verify
+        return {
+            "when": recommendation.when,
+            "investigate": wording.filled(recommendation.investigate, _NO_TEST) or None,
+            "commands": [wording.filled(command, _NO_TEST) for command in recommendation.commands],
+            "changes": [self._change(change) for change in remedy.changes],
+            "because": wording.filled(recommendation.because, _NO_TEST) or None,
+            "tradeoff": recommendation.tradeoff or None,
+            "verify": None if verify is None else {
+                "after_seconds": verify.after,
+                "after": format_value(verify.after, _SECONDS),
+                "expect": [test.leaf.text for test in trace(verify.expect, seen, self._vocabulary)],
+            },
+        }  # fmt: skip
+
+    def _change(self, change: Change) -> Json:
+        return {
+            "parameter": change.parameter,
+            "key": change.key or None,
+            "from": change.current_text,
+            "to": change.wanted_text,
+            "value": _json_value(change.wanted),
+            "restart": change.restart,
+            "ignored_by_release": change.ignored,
+        }
+
+    # What was not concluded
+
+    def _undecided(self, kind: str) -> list[Untestable]:
+        return [item for item in self._diagnosis.undecided if item.firing.rule.kind == kind]
+
+    def _untestable(self, item: Untestable) -> Json:
+        return self._head(item.firing.rule, item.firing.scope) | {
+            "missing": [self._missing(missing) for missing in item.missing],
+            "too_coarse": not item.missing,
+        }
+
+    def _missing(self, missing: Missing) -> Json:
+        return {"fact": str(missing.reference), "reason": missing.unknown.reason.name, "why": missing.unknown.reason.value,
+                "detail": missing.unknown.detail, "get_by": missing.get_by}  # fmt: skip
+
+    def _ruled_out(self, firing: Firing, *, applies: bool = False) -> Json:
+        condition = firing.rule.applies if applies else firing.rule.when
+        tests = trace(condition, self._seen(firing), self._vocabulary)
+        return self._head(firing.rule, firing.scope) | {
+            "because": [test.sentence for test in deciding(tests, Truth.FALSE) or tests],
+        }
+
+    def _derived(self, firing: Firing) -> Json:
+        seen = self._seen(firing)
+        values = {
+            name: fact_text(seen.memory.value(name, firing.scope), self._vocabulary.spec(name))
+            for name in firing.rule.outputs.values()
+        }
+        why = firing.rule.rows[firing.row].why if firing.row is not None else firing.rule.value_text
+        return self._head(firing.rule, firing.scope) | {"values": values, "why": why}
+
+    def _coverage(self) -> Json:
+        found = self._diagnosis.coverage
+        tested, targets = self._diagnosis.targets_tested()
+        return {
+            "sentence": str(found),
+            "causes": found.causes,
+            "testable": found.testable,
+            "reasons": {reason.name: count for reason, count in found.reasons},
+            "targets": targets,
+            "targets_tested": tested,
+        }
+
+    # Facts
+
+    def _seen(self, firing: Firing) -> Seen:
+        return Seen(self._diagnosis.memory, firing.scope)
+
+    def _test(self, test: TestTrace) -> Json:
+        return {"text": test.leaf.text, "truth": test.truth.name.lower(), "sentence": test.sentence,
+                "facts": [self._reading(reading) for reading in test.readings]}  # fmt: skip
+
+    def _reading(self, reading: Reading) -> Json:
+        if reading.fact is None:
+            return {"name": reading.reference.name, "scope": dict(reading.reference.labels), "text": "unknown", "status": "unknown",
+                    "reason": "NOT_COLLECTED", "source": "", "host": "", "time": None}  # fmt: skip
+        fact = reading.fact
+        return {
+            "name": fact.name,
+            "scope": dict(fact.scope.labels),
+            "text": reading.text,
+            "status": fact.status.value,
+            "reason": fact.unknown.reason.name if fact.unknown else None,
+            "source": fact.source,
+            "host": fact.host,
+            "time": iso(fact.time) if fact.time else None,
+        }
+
+    def _fact(self, fact: Fact) -> Json:
+        spec = self._vocabulary.spec(fact.name)
+        return {
+            "name": fact.name,
+            "scope": dict(fact.scope.labels),
+            "value": _json_value(fact.value),
+            "unit": spec.unit.symbol if spec else "",
+            "text": fact_text(fact.value, spec),
+            "status": fact.status.value,
+            "source": fact.source,
+            "host": fact.host,
+            "time": iso(fact.time) if fact.time else None,
+            "window_seconds": fact.window or None,
+            "quality": fact.quality or None,
+            "proxy_of": fact.proxy_of or None,
+            "unknown": None if fact.unknown is None else {
+                "reason": fact.unknown.reason.name, "why": fact.unknown.reason.value, "detail": fact.unknown.detail,
+                "get_by": fact.get_by or self._get_by(fact.name),
+            },
+        }  # fmt: skip
+
+
+def verdict(diagnosis: Diagnosis) -> Json:
+    """
+    The answer in a sentence, and its state: `missed`, `met`, `partly-tested` or `untested`.
+
+    *Met* is said only when every target could be tested.
+    """
+    tested, targets = diagnosis.targets_tested()
+    missed = diagnosis.missed()
+    worst = max((firing.rule.severity for firing in missed), key=SEVERITIES.index, default=None)
+    if missed:
+        causes = sum(1 for cause in diagnosis.causes if cause.severity)
+        state, sentence = (
+            "missed",
+            f"{_count(len(missed), 'symptom')} found, {_count(causes, 'cause')} concluded",
+        )
+    elif not tested:
+        state, sentence = (
+            "untested",
+            "no target could be tested: nothing can be said about this server's health",
+        )
+    elif tested < targets:
+        state, sentence = (
+            "partly-tested",
+            f"no target is missed among the {tested} of {targets} that could be tested",
+        )
+    else:
+        state, sentence = "met", f"all {targets} targets are met"
+    return {"state": state, "severity": worst, "sentence": sentence}
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'' if number == 1 else 's'}"
+
+
+def iso(seconds: float) -> str:
+    """An instant as ISO 8601 in UTC."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
+
+
+def _rounded(figure: float) -> float:
+    """To nine digits: finer differences are the floating point's, not the server's."""
+    return round(figure, 9)
+
+
+def _json_value(value: Interval | str | None) -> Any:
+    """A point as a figure, an interval as [low, high] with null for no bound."""
+    if value is None or isinstance(value, str):
+        return value
+    low, high = (None if math.isinf(end) else end for end in value)
+    return low if value[0] == value[1] else [low, high]

@@ -1,0 +1,71 @@
+"""
+The tests behind a verdict, each with its truth, its sentence and the facts it read.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from engram_diagnose.engine.explanation.wording import Wording, fact_text
+from engram_diagnose.engine.facts.fact import Fact
+from engram_diagnose.engine.facts.truth import Truth
+from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.language.evaluation import truth_of
+from engram_diagnose.engine.language.expression import (
+    Condition,
+    Leaf,
+    Reference,
+    leaves,
+    references,
+)
+from engram_diagnose.engine.language.vocabulary import Vocabulary
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A fact a test read: its value in words, and where and when it comes from (None when nothing was said of it)."""
+
+    reference: Reference
+    text: str
+    fact: Fact | None
+
+
+@dataclass(frozen=True, slots=True)
+class TestTrace:
+    """One test of a condition."""
+
+    leaf: Leaf
+    truth: Truth
+    sentence: str
+    readings: tuple[Reading, ...]
+
+
+def trace(condition: Condition | None, seen: Seen, vocabulary: Vocabulary) -> tuple[TestTrace, ...]:
+    """Every test of a condition, in reading order, as it came out in one scope."""
+    if condition is None:
+        return ()
+    wording = Wording(seen, vocabulary)
+    return tuple(_trace(leaf, seen, vocabulary, wording) for leaf in leaves(condition))
+
+
+def _trace(leaf: Leaf, seen: Seen, vocabulary: Vocabulary, wording: Wording) -> TestTrace:
+    truth = truth_of(leaf, seen)
+    return TestTrace(leaf, truth, wording.sentence(leaf, truth), tuple(_readings(leaf, seen, vocabulary)))
+
+
+def _readings(leaf: Leaf, seen: Seen, vocabulary: Vocabulary) -> Iterable[Reading]:
+    for reference in dict.fromkeys(references(leaf.test)):
+        spec = vocabulary.spec(reference.name)
+        found = [seen.fact(reference)]
+        if found == [None]:  # an aggregate reads narrower scopes
+            wanted = seen.scope.with_labels(dict(reference.labels))
+            found = [
+                fact for scope, fact in sorted(seen.memory.at(reference.name).items()) if wanted.encloses(scope)
+            ] or [None]
+        for fact in found:
+            shown = reference if fact is None else Reference(fact.name, fact.scope.labels)
+            yield Reading(shown, fact_text(None if fact is None else fact.value, spec), fact)
+
+
+def deciding(tests: Iterable[TestTrace], truth: Truth) -> tuple[TestTrace, ...]:
+    """The tests that came out one way."""
+    return tuple(test for test in tests if test.truth is truth)
