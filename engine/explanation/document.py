@@ -11,8 +11,9 @@ from datetime import UTC, datetime
 from typing import Any, Final
 
 from engram_diagnose.engine.diagnosis import Cause, Diagnosis
+from engram_diagnose.engine.explanation.instruction import filled_command, literal, wished
 from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
-from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, trace
+from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, read_by, trace
 from engram_diagnose.engine.explanation.wording import Wording, fact_text
 from engram_diagnose.engine.facts.fact import Fact, Interval
 from engram_diagnose.engine.facts.scope import Scope
@@ -20,7 +21,7 @@ from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.facts.unit import UNITS, format_value
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
-from engram_diagnose.engine.language.expression import Text
+from engram_diagnose.engine.language.expression import Leaf, Text, leaves, references
 from engram_diagnose.engine.language.rule import SEVERITIES, Graded, Rule
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 from engram_diagnose.engine.ranking.confidence import Piece
@@ -54,11 +55,13 @@ class _Writer:
             "experimental": [self._cause(cause, None) for cause in diagnosis.experimental],
             "masked": [self._cause(item.cause, None) | {"masked_by": list(item.by)} for item in diagnosis.masked],
             "suppressed": [self._head(item.firing.rule, item.firing.scope) | {
+                "kind": item.firing.rule.kind, "because": self._because(item.firing, Truth.TRUE),
                 "reason": item.suppression.reason, "owner": item.suppression.owner, "expires": item.suppression.expires,
             } for item in diagnosis.suppressed],
             "unexplained": [self._head(firing.rule, firing.scope) for firing in self._unexplained(missed)],
             "not_testable": [self._untestable(item) for item in self._undecided("cause")],
             "symptoms_not_tested": [self._untestable(item) for item in self._undecided("symptom")],
+            "symptoms_met": [self._ruled_out(firing) for firing in diagnosis.symptoms if firing.outcome == "refuted"],
             "ruled_out": [self._ruled_out(firing) for firing in diagnosis.firings
                           if firing.rule.kind == "cause" and firing.outcome == "refuted"],
             "not_applicable": [self._ruled_out(firing, applies=True) for firing in diagnosis.firings
@@ -66,7 +69,8 @@ class _Writer:
             "coverage": self._coverage(),
             "derived": [self._derived(firing) for firing in diagnosis.firings
                         if firing.rule.kind in ("table", "derive") and firing.outcome == "fires"],
-            "facts": [self._fact(fact) for fact in diagnosis.memory if fact.source and fact.name not in diagnosis.rules.rules],
+            "facts": [self._fact(fact) for fact in diagnosis.memory
+                      if (fact.source or fact.unknown) and fact.name not in diagnosis.rules.rules],
             "rule_base": {
                 "rules": len(diagnosis.rules.rules),
                 "packs": dict(diagnosis.rules.packs),
@@ -151,7 +155,14 @@ class _Writer:
         words = {key: fact_text(value, spec) if value is not None else None
                  for key, value in (("measured", share.measured), ("target", share.target), ("relief", share.relief))}  # fmt: skip
         return {"known": share.known, "low": _rounded(share.low), "high": _rounded(share.high), "on": share.on or None,
-                "scope": dict(share.scope.labels) if share.scope else {}, **words, "reason": share.reason or None}  # fmt: skip
+                "scope": dict(share.scope.labels) if share.scope else {}, **words, "reason": share.reason or None,
+                "missing": self._missing_for_relief(cause) if share.on and not share.known else []}  # fmt: skip
+
+    def _missing_for_relief(self, cause: Cause) -> list[Json]:
+        """The facts without which the relief is no figure."""
+        seen = Seen(self._diagnosis.memory, cause.impact.scope or cause.scope)
+        read = dict.fromkeys(references(cause.rule.impact.relief)) if cause.rule.impact else ()
+        return [self._missing(missing_of(reference, seen, self._get_by)) for reference in read if seen.value(reference) is None]
 
     def _piece(self, piece: Piece, seen: Seen) -> Json:
         tests = trace(piece.condition, seen, self._vocabulary)
@@ -198,16 +209,21 @@ class _Writer:
         return {
             "when": recommendation.when,
             "investigate": wording.filled(recommendation.investigate, _NO_TEST) or None,
-            "commands": [wording.filled(command, _NO_TEST) for command in recommendation.commands],
+            "commands": [filled_command(command, seen) for command in recommendation.commands],
             "changes": [self._change(change) for change in remedy.changes],
             "because": wording.filled(recommendation.because, _NO_TEST) or None,
             "tradeoff": recommendation.tradeoff or None,
             "verify": None if verify is None else {
                 "after_seconds": verify.after,
                 "after": format_value(verify.after, _SECONDS),
-                "expect": [test.leaf.text for test in trace(verify.expect, seen, self._vocabulary)],
+                "expect": [self._expected(leaf, wording) for leaf in leaves(verify.expect)],
             },
         }  # fmt: skip
+
+    def _expected(self, leaf: Leaf, wording: Wording) -> Json:
+        """What a test asks for, in words, and the figure it has to change from."""
+        sentence, now = wished(leaf, wording)
+        return {"text": leaf.text, "sentence": sentence, "now": now}
 
     def _change(self, change: Change) -> Json:
         return {
@@ -216,9 +232,18 @@ class _Writer:
             "from": change.current_text,
             "to": change.wanted_text,
             "value": _json_value(change.wanted),
+            "write": self._written(change),
             "restart": change.restart,
             "ignored_by_release": change.ignored,
         }
+
+    def _written(self, change: Change) -> str | None:
+        """The line of the server's configuration that makes the change; None where it has no key for it."""
+        dialect = self._diagnosis.catalogue.dialects.get(self._diagnosis.subject.dialect)
+        key = dialect.keys.get(change.parameter) if dialect else None
+        kind = self._diagnosis.catalogue.parameters[change.parameter].kind
+        value = None if key is None or change.wanted is None else literal(change.wanted, key.unit, kind)
+        return f"{change.key} = {value}" if value is not None else None
 
     # What was not concluded
 
@@ -236,11 +261,13 @@ class _Writer:
                 "detail": missing.unknown.detail, "get_by": missing.get_by}  # fmt: skip
 
     def _ruled_out(self, firing: Firing, *, applies: bool = False) -> Json:
+        because = self._because(firing, Truth.FALSE, applies=applies)
+        return self._head(firing.rule, firing.scope) | {"because": because}
+
+    def _because(self, firing: Firing, truth: Truth, *, applies: bool = False) -> list[str]:
         condition = firing.rule.applies if applies else firing.rule.when
         tests = trace(condition, self._seen(firing), self._vocabulary)
-        return self._head(firing.rule, firing.scope) | {
-            "because": [test.sentence for test in deciding(tests, Truth.FALSE) or tests],
-        }
+        return [test.sentence for test in deciding(tests, truth) or tests]
 
     def _derived(self, firing: Firing) -> Json:
         seen = self._seen(firing)
@@ -249,7 +276,8 @@ class _Writer:
             for name in firing.rule.outputs.values()
         }
         why = firing.rule.rows[firing.row].why if firing.row is not None else firing.rule.value_text
-        return self._head(firing.rule, firing.scope) | {"values": values, "why": why}
+        inputs = [self._reading(reading) for reading in read_by(firing, seen, self._vocabulary)]
+        return self._head(firing.rule, firing.scope) | {"values": values, "why": why, "inputs": inputs}
 
     def _coverage(self) -> Json:
         found = self._diagnosis.coverage

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from engram_diagnose.engine.explanation.wording import Wording, fact_text
 from engram_diagnose.engine.facts.fact import Fact
 from engram_diagnose.engine.facts.truth import Truth
+from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.evaluation import truth_of
 from engram_diagnose.engine.language.expression import (
@@ -52,8 +53,23 @@ def _trace(leaf: Leaf, seen: Seen, vocabulary: Vocabulary, wording: Wording) -> 
     return TestTrace(leaf, truth, wording.sentence(leaf, truth), tuple(_readings(leaf, seen, vocabulary)))
 
 
+def read_by(firing: Firing, seen: Seen, vocabulary: Vocabulary) -> tuple[Reading, ...]:
+    """The facts that a derivation, or a table down to the row it took, read."""
+    rule = firing.rule
+    rows = rule.rows if firing.row is None else rule.rows[: firing.row + 1]
+    expressions = [leaf.test for row in rows if row.condition for leaf in leaves(row.condition)]
+    expressions += [value for row in rows[-1:] for value in row.values.values()]
+    expressions += [rule.value] if rule.value is not None else []
+    read = dict.fromkeys(reference for expression in expressions for reference in references(expression))
+    return tuple(_found(read, seen, vocabulary))
+
+
 def _readings(leaf: Leaf, seen: Seen, vocabulary: Vocabulary) -> Iterable[Reading]:
-    for reference in dict.fromkeys(references(leaf.test)):
+    return _found(dict.fromkeys(references(leaf.test)), seen, vocabulary)
+
+
+def _found(read: Iterable[Reference], seen: Seen, vocabulary: Vocabulary) -> Iterable[Reading]:
+    for reference in read:
         spec = vocabulary.spec(reference.name)
         found = [seen.fact(reference)]
         if found == [None]:  # an aggregate reads narrower scopes

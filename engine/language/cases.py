@@ -10,7 +10,8 @@ from engram_diagnose.engine.facts.unit import NUMBER, RATE
 from engram_diagnose.engine.language.context import Context, place_of
 from engram_diagnose.engine.language.expression import Reference, Span
 from engram_diagnose.engine.language.fields import Fields, read_quantity
-from engram_diagnose.engine.language.parser import ExpressionError, parse_reference
+from engram_diagnose.engine.language.tokens import ExpressionError
+from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.rule import Case, Given, Outcome
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar
 

@@ -17,7 +17,8 @@ from engram_diagnose.engine.facts.catalogue import (
 from engram_diagnose.engine.facts.scope import DIMENSIONS, INSTANCE, Scope, scope_of
 from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Unit
 from engram_diagnose.engine.language.fields import Fields, read_quantity
-from engram_diagnose.engine.language.parser import ExpressionError, parse_reference
+from engram_diagnose.engine.language.tokens import ExpressionError
+from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
 from engram_diagnose.engine.language.source import Mapping, Scalar, Sequence
 
@@ -275,7 +276,7 @@ def _source(name: str, node: Mapping, problems: Problems) -> Source | None:
         return None
     return Source(fact=reference.name, scope=scope_of(dict(reference.labels)), promql=fields.text("promql"), counter=fields.text("counter"), json=fields.text("json"),
                   http=fields.text("http"), labels=_texts_of(fields, "labels"), values=_texts_of(fields, "values"),
-                  factor=factor.value if factor else 1.0, proxy_of=fields.text("proxy_of"))  # fmt: skip
+                  factor=factor.value if factor else 1.0, proxy_of=fields.text("proxy_of"), invented=fields.truth("invented", False))  # fmt: skip
 
 
 def pack_source(name: str, node: Mapping, problems: Problems) -> Source | None:
@@ -305,7 +306,9 @@ def _key(name: str, node: Mapping, problems: Problems) -> ConfigKey:
     if default is not None and default.text not in ("null", "~"):
         value = _default(default)
     unit = _unit(fields) if "unit" in fields else Unit("", NUMBER)
-    return replace(ConfigKey(name, fields.text("key"), unit, value), aliases=fields.texts("aliases"))
+    key = fields.text("key")
+    # A built-in constant has a value and no key.
+    return ConfigKey(name, "" if key == "null" else key, unit, value, fields.texts("aliases"))
 
 
 def _default(node: Scalar) -> float | str:

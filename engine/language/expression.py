@@ -7,7 +7,7 @@ offsets into the text they were read from; they do not take part in equality.
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from engram_diagnose.engine.facts.unit import Unit
 from engram_diagnose.engine.language.problem import Mark
@@ -17,8 +17,7 @@ ComparisonOperator = Literal[">", ">=", "<", "<=", "==", "!="]
 Aggregate = Literal["any", "all", "min", "max", "sum"]
 
 
-@dataclass(frozen=True, slots=True)
-class Span:
+class Span(NamedTuple):
     """Where a node stands in its text."""
 
     start: int

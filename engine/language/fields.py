@@ -4,6 +4,7 @@ Reading the keys of a mapping, with a problem at its place for each that is miss
 
 import re
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 from engram_diagnose.engine.facts.unit import Quantity, parse_quantity
@@ -32,6 +33,8 @@ class Fields:
     def only(self, known: Iterable[str], *, hints: dict[str, str] | None = None) -> None:
         """Complain about every key that is not known."""
         allowed = tuple(known)
+        if all(map(allowed.__contains__, self.node.keys)):
+            return
         for key, mark in self.node.keys.items():
             if key not in allowed:
                 hint = (hints or {}).get(key) or did_you_mean(key, allowed) or f"known: {', '.join(allowed)}"
@@ -153,7 +156,10 @@ class Fields:
 def read_quantity(node: Scalar, problems: Problems) -> Quantity | None:
     """A figure with a unit, or None and a problem."""
     try:
-        return parse_quantity(node.text)
+        return _quantity(node.text)
     except ValueError as error:
         problems.error(node.mark, str(error), length=len(node.text))
         return None
+
+
+_quantity = lru_cache(maxsize=4096)(parse_quantity)

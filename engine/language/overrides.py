@@ -12,7 +12,8 @@ from engram_diagnose.engine.language import source
 from engram_diagnose.engine.language.cases import read_cases
 from engram_diagnose.engine.language.context import Context
 from engram_diagnose.engine.language.fields import Fields, read_quantity
-from engram_diagnose.engine.language.parser import ExpressionError, parse_reference
+from engram_diagnose.engine.language.tokens import ExpressionError
+from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
 from engram_diagnose.engine.language.reader import read_rule
 from engram_diagnose.engine.language.rule import SEVERITIES, Rule, Suppression

@@ -14,10 +14,11 @@ The expression parser: a Pratt parser over a fixed set of tokens, with limits, a
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, NamedTuple
+from functools import lru_cache
+from typing import Final
 
 from engram_diagnose.engine.facts.scope import DIMENSIONS, scope_of
-from engram_diagnose.engine.facts.unit import NUMBER, TIME, UNITS, parse_quantity
+from engram_diagnose.engine.facts.unit import TIME, UNITS, parse_quantity
 from engram_diagnose.engine.language.expression import (
     Aggregated,
     Arithmetic,
@@ -35,9 +36,11 @@ from engram_diagnose.engine.language.expression import (
     Text,
 )
 from engram_diagnose.engine.language.problem import did_you_mean
+from engram_diagnose.engine.language.tokens import COMPARISONS, WORDS, ExpressionError, Token, is_name, tokenize
 
-MAX_TOKENS: Final = 256
 MAX_DEPTH: Final = 24
+LONGEST_WINDOW: Final = 30 * 86400
+"""In seconds; Prometheus keeps fifteen days by default."""
 
 FUNCTIONS: Final = {
     "min": (1, 16), "max": (1, 16), "abs": (1, 1), "clamp": (3, 3),
@@ -46,46 +49,15 @@ FUNCTIONS: Final = {
 """Name to the fewest and most arguments."""
 
 AGGREGATES: Final = ("any", "all", "min", "max", "sum")
-
-_UNIT: Final = "|".join(re.escape(u) for u in sorted(UNITS, key=len, reverse=True) if u and u[0] != "/")
-_TOKEN: Final = re.compile(
-    rf"""
-      (?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?
-         (?:(?:/(?:s|min|h)(?![\w.]))|(?:\s*(?:{_UNIT})(?![\w.]))|(?:\s*%))?)
-    | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
-    | (?P<parameter>\$[A-Za-z_]\w*)
-    | (?P<name>[A-Za-z_]\w*(?:\.\w+(?:-\w+)*)*(?:@\w+)?)
-    | (?P<operator>>=|<=|==|!=|[-+*/(),><\[\]{{}}=])
-    | (?P<space>\s+)
-    """,
-    re.VERBOSE,
-)
-_COMPARISONS: Final = (">", ">=", "<", "<=", "==", "!=")
-_WORDS: Final = ("between", "and", "in", "contains", "for")
-
-
-class ExpressionError(ValueError):
-    """What is wrong in an expression, at `start`..`end` of its text, and a hint."""
-
-    def __init__(self, message: str, start: int, end: int, hint: str = "") -> None:
-        super().__init__(message)
-        self.start, self.end, self.hint = start, max(end, start + 1), hint
-
-
-class Token(NamedTuple):
-    """One token; `kind` is the group that matched."""
-
-    kind: str
-    text: str
-    start: int
-    end: int
+RESERVED: Final = frozenset({"true", "false", "current", *WORDS})
+"""What a `let` cannot be called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Names:
-    """What `$parameters` and bare names stand for."""
+    """What `$parameters` and bare names stand for; a parameter that could not be read may be any expression."""
 
-    parameters: Mapping[str, Number | Text]
+    parameters: Mapping[str, Expression]
     lets: Mapping[str, Expression]
 
 
@@ -110,96 +82,72 @@ def parse_value(text: str, names: Names = NO_NAMES) -> Expression:
 
     Raises `ExpressionError`.
     """
+    if "." in text and is_name(text):
+        return parse_reference(text)
     parser = _Parser(text, names)
     expression = parser.value()
     parser.expect_end()
     return expression
 
 
+@lru_cache(maxsize=8192)
 def parse_reference(text: str) -> Reference:
     """
     A fact by name, labels included, and nothing else.
 
     Raises `ExpressionError`.
     """
-    expression = parse_value(text)
+    if "." in text and is_name(text):
+        return Reference(text, (), Span(0, len(text)))
+    parser = _Parser(text, NO_NAMES)
+    expression = parser.value()
+    parser.expect_end()
     if not isinstance(expression, Reference):
         raise ExpressionError("expected the name of a fact", 0, len(text))
     return expression
 
 
-def tokenize(text: str) -> list[Token]:
-    """The tokens of an expression; raises `ExpressionError` at a character that starts none."""
-    tokens: list[Token] = []
-    position = 0
-    while position < len(text):
-        match = _TOKEN.match(text, position)
-        if match is None:
-            raise ExpressionError(f"{text[position]!r} does not belong here", position, position + 1,
-                                  _character_hint(text[position]))  # fmt: skip
-        if match.lastgroup != "space":
-            tokens.append(Token(match.lastgroup or "", match.group(), position, match.end()))
-        position = match.end()
-        if len(tokens) > MAX_TOKENS:
-            raise ExpressionError(f"more than {MAX_TOKENS} tokens", position, position + 1,
-                                  "split it with `let:`")  # fmt: skip
-    return tokens
-
-
-def _character_hint(character: str) -> str:
-    return {
-        "&": "use `all:` and `any:`",
-        "|": "use `any:`",
-        "!": "use `not:` or `!=`",
-        "≥": "write >=",
-        "≤": "write <=",
-    }.get(character, "")
-
-
 class _Parser:
+    """`_token` is the next token to be taken, the `end` token behind the last."""
+
     def __init__(self, text: str, names: Names) -> None:
         self._text = text
         self._tokens = tokenize(text)
         self._position = 0
+        self._token = self._tokens[0]
         self._depth = 0
         self._names = names
 
     # Tokens
 
-    def _peek(self) -> Token | None:
-        return self._tokens[self._position] if self._position < len(self._tokens) else None
-
     def _take(self) -> Token:
-        token = self._peek()
-        if token is None:
+        token = self._token
+        if token.kind == "end":
             raise self._unfinished()
         self._position += 1
+        self._token = self._tokens[self._position]
         return token
 
-    def _accept(self, *texts: str) -> Token | None:
-        token = self._peek()
-        if token is not None and token.text in texts and token.kind in ("operator", "name"):
-            self._position += 1
-            return token
-        return None
+    def _accept(self, text: str) -> bool:
+        """Take the next token if it is this one. Quotes are part of a text, so no text is ever taken for a word."""
+        if self._token.text != text:
+            return False
+        self._take()
+        return True
 
     def _expect(self, text: str) -> Token:
-        token = self._peek()
-        if token is None:
+        token = self._token
+        if token.kind == "end":
             raise ExpressionError(f"expected {text!r} at the end", len(self._text), len(self._text) + 1)
         if token.text != text:
             raise ExpressionError(f"expected {text!r}, found {token.text!r}", token.start, token.end)
         return self._take()
 
     def expect_end(self) -> None:
-        token = self._peek()
-        if token is not None:
-            raise ExpressionError(
-                f"{token.text!r} does not belong here",
-                token.start,
-                token.end,
-                _rest_hint(token.text),
-            )
+        token = self._token
+        if token.kind != "end":
+            hint = _rest_hint(token.text)
+            raise ExpressionError(f"{token.text!r} does not belong here", token.start, token.end, hint)
 
     def _unfinished(self) -> ExpressionError:
         end = len(self._text.rstrip())
@@ -208,15 +156,14 @@ class _Parser:
     # Grammar
 
     def condition(self) -> Expression:
-        left = self.value()
-        test = self._test(left)
+        test = self._test(self.value())
         return self._for(test) if self._accept("for") else test
 
     def _test(self, left: Expression) -> Expression:
-        token = self._peek()
-        if token is None:
+        token = self._token
+        if token.kind == "end":
             return left
-        if token.text in _COMPARISONS:
+        if token.text in COMPARISONS:
             self._take()
             right = self.value()
             return Comparison(token.text, left, right, _span(left, right))  # type: ignore[arg-type]
@@ -248,57 +195,57 @@ class _Parser:
             duration = parse_quantity(token.text)
         except ValueError:
             duration = None
-        if token.kind != "number" or duration is None or duration.unit.dimension != TIME or duration.value < 1:
+        if token.kind != "number" or duration is None or duration.unit.dimension != TIME:
             raise ExpressionError("`for` takes a duration", token.start, token.end, "such as `for 3m`")
-        return _held(test, duration.value, token)
+        if not (1 <= duration.value <= LONGEST_WINDOW and duration.value.is_integer()):
+            raise ExpressionError("`for` takes whole seconds, from 1s to 30d", token.start, token.end)
+        return _held(test, int(duration.value), token)
 
     def value(self) -> Expression:
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise ExpressionError(f"nested deeper than {MAX_DEPTH} levels", 0, len(self._text), "use `let:`")
+        self._deeper()
         left = self._term()
-        while token := self._accept("+", "-"):
+        while (operator := self._token.text) in ("+", "-"):
+            self._take()
             right = self._term()
-            left = Arithmetic(token.text, left, right, _span(left, right))  # type: ignore[arg-type]
+            left = Arithmetic(operator, left, right, _span(left, right))  # type: ignore[arg-type]
         self._depth -= 1
         return left
 
+    def _deeper(self) -> None:
+        self._depth += 1
+        if self._depth > MAX_DEPTH:
+            raise ExpressionError(f"nested deeper than {MAX_DEPTH} levels", 0, len(self._text), "use `let:`")
+
     def _term(self) -> Expression:
         left = self._factor()
-        while token := self._accept("*", "/"):
+        while (operator := self._token.text) in ("*", "/"):
+            self._take()
             right = self._factor()
-            left = Arithmetic(token.text, left, right, _span(left, right))  # type: ignore[arg-type]
+            left = Arithmetic(operator, left, right, _span(left, right))  # type: ignore[arg-type]
         return left
 
     def _factor(self) -> Expression:
-        minuses = 0
-        start = self._peek()
+        start, minuses = self._token.start, 0
         while self._accept("-"):
             minuses += 1
         operand = self._primary()
-        if minuses % 2 and start is not None:
-            if isinstance(operand, Number) and operand.kind == "number":
-                return Number(
-                    -operand.value,
-                    operand.unit,
-                    "number",
-                    operand.parameter,
-                    Span(start.start, operand.span.end),
-                )
-            return Negative(operand, Span(start.start, operand.span.end))
-        return operand
+        if minuses % 2 == 0:
+            return operand
+        span = Span(start, operand.span.end)
+        if isinstance(operand, Number) and operand.kind == "number":
+            return Number(-operand.value, operand.unit, "number", operand.parameter, span)
+        return Negative(operand, span)
 
     def _primary(self) -> Expression:
         token = self._take()
-        span = Span(token.start, token.end)
+        if token.kind == "name":
+            return self._named(token)
         if token.kind == "number":
             return _quantity(token)
         if token.kind == "text":
-            return Text(_unquote(token.text), "", span)
+            return Text(_unquote(token.text), "", Span(token.start, token.end))
         if token.kind == "parameter":
             return self._parameter(token)
-        if token.kind == "name":
-            return self._named(token)
         if token.text == "(":
             inner = self.value()
             self._expect(")")
@@ -313,56 +260,66 @@ class _Parser:
             return Number(known.value, known.unit, known.kind, name, span)
         if isinstance(known, Text):
             return Text(known.value, name, span)
+        if known is not None:
+            return known
         raise ExpressionError(f"unknown parameter ${name}", token.start, token.end,
                               did_you_mean(name, self._names.parameters) or "declare it under `params:`")  # fmt: skip
 
     def _named(self, token: Token) -> Expression:
+        name = token.text
+        if "." in name:
+            return self._reference(token)
         span = Span(token.start, token.end)
-        if token.text in ("true", "false"):
-            return Number(float(token.text == "true"), UNITS[""], "bool", "", span)
-        following = self._peek()
-        if following is not None and following.text == "(" and "." not in token.text:
+        if name in ("true", "false"):
+            return Number(float(name == "true"), UNITS[""], "bool", "", span)
+        if self._token.text == "(":
             return self._call(token)
-        if token.text in self._names.lets:
-            return Named(token.text, self._names.lets[token.text], span)
-        if token.text in _WORDS:
-            raise ExpressionError(f"expected a value, found {token.text!r}", token.start, token.end)
-        if "." not in token.text:
-            hint = did_you_mean(token.text, self._names.lets) or 'declare it under `let:`, or put text in quotes: "…"'
-            raise ExpressionError(f"unknown name {token.text}", token.start, token.end, hint)
-        return self._reference(token)
+        body = self._names.lets.get(name)
+        if body is not None:
+            return Named(name, body, span)
+        if name in WORDS:
+            raise ExpressionError(f"expected a value, found {name!r}", token.start, token.end)
+        hint = did_you_mean(name, self._names.lets) or 'declare it under `let:`, or put text in quotes: "…"'
+        raise ExpressionError(f"unknown name {name}", token.start, token.end, hint)
 
     def _reference(self, token: Token) -> Expression:
-        labels: dict[str, str] = {}
-        end = token.end
-        if self._accept("{"):
-            while True:
-                name = self._take()
-                self._expect("=")
-                labels[name.text] = self._label_value()
-                if not self._accept(","):
-                    break
-            end = self._expect("}").end
+        if self._token.text != "{":
+            return Reference(token.text, (), Span(token.start, token.end))
+        labels, end = self._labels()
         try:
             scope = scope_of(labels)
         except ValueError as error:
             raise ExpressionError(str(error), token.start, end) from None
         return Reference(token.text, scope.labels, Span(token.start, end))
 
+    def _labels(self) -> tuple[dict[str, str], int]:
+        """`{label=value, …}`, and where it ends."""
+        labels: dict[str, str] = {}
+        self._expect("{")
+        while True:
+            name = self._take()
+            self._expect("=")
+            if name.text in labels:
+                raise ExpressionError(f"the label {name.text} stands twice", name.start, name.end)
+            labels[name.text] = self._label_value()
+            if not self._accept(","):
+                return labels, self._expect("}").end
+
     def _label_value(self) -> str:
         """A quoted text, or everything up to the next comma or brace."""
-        first = self._take()
+        first = self._token
         if first.kind == "text":
-            return _unquote(first.text)
-        end = first.end
-        while (token := self._peek()) is not None and token.text not in (",", "}"):
+            return _unquote(self._take().text)
+        end = first.start
+        while self._token.text not in (",", "}"):
             end = self._take().end
+        if end == first.start:
+            raise ExpressionError("a label needs a value", first.start, first.end)
         return self._text[first.start : end].strip()
 
     def _call(self, token: Token) -> Expression:
         self._expect("(")
-        first = self._peek()
-        if token.text in AGGREGATES and first is not None and first.text in DIMENSIONS:
+        if token.text in AGGREGATES and self._token.text in DIMENSIONS:
             return self._aggregate(token)
         if token.text not in FUNCTIONS:
             raise ExpressionError(f"unknown function {token.text}", token.start, token.end,
@@ -374,15 +331,14 @@ class _Parser:
         fewest, most = FUNCTIONS[token.text]
         if not fewest <= len(arguments) <= most:
             wanted = str(fewest) if fewest == most else f"{fewest} to {most}"
-            raise ExpressionError(f"{token.text} takes {wanted} arguments, not {len(arguments)}", token.start, end)
+            message = f"{token.text} takes {wanted} argument{'s' if most > 1 else ''}, not {len(arguments)}"
+            raise ExpressionError(message, token.start, end)
         return Call(token.text, tuple(arguments), Span(token.start, end))
 
     def _aggregate(self, token: Token) -> Expression:
         dimension = self._take().text
         self._expect(",")
-        self._depth += 1
-        if self._depth > MAX_DEPTH:
-            raise ExpressionError(f"nested deeper than {MAX_DEPTH} levels", 0, len(self._text))
+        self._deeper()
         body = self._test(self.value())
         self._depth -= 1
         end = self._expect(")").end
@@ -395,17 +351,20 @@ def _span(left: Expression, right: Expression) -> Span:
 
 def _quantity(token: Token) -> Number:
     try:
-        quantity = parse_quantity(token.text)
+        quantity = _parsed(token.text)
     except ValueError as error:
         raise ExpressionError(str(error), token.start, token.end) from None
     return Number(quantity.value, quantity.unit, "number", "", Span(token.start, token.end))
 
 
+_parsed = lru_cache(maxsize=4096)(parse_quantity)
+
+
 def _unquote(text: str) -> str:
-    return re.sub(r"\\(.)", r"\1", text[1:-1]) if text[:1] in "\"'" else text
+    return re.sub(r"\\(.)", r"\1", text[1:-1])
 
 
-def _held(test: Expression, seconds: float, token: Token) -> Expression:
+def _held(test: Expression, seconds: int, token: Token) -> Expression:
     """`fact > limit for 3m` is `fact@min_3m > limit`: every raw sample of the window was above."""
     if not isinstance(test, Comparison) or test.operator in ("==", "!="):
         raise ExpressionError("`for` needs a comparison with >, >=, < or <=", token.start, token.end)
@@ -425,28 +384,25 @@ def _held(test: Expression, seconds: float, token: Token) -> Expression:
 
 
 def _through_names(node: Expression) -> Expression:
-    return _through_names(node.body) if isinstance(node, Named) else node
+    while isinstance(node, Named):
+        node = node.body
+    return node
 
 
 def _constant(node: Expression) -> bool:
     return isinstance(node, Number) or (isinstance(node, Reference) and node.name.startswith("target."))
 
 
-def _window_text(seconds: float) -> str:
+def _window_text(seconds: int) -> str:
     for scale, suffix in ((3600, "h"), (60, "m")):
         if seconds % scale == 0:
-            return f"{int(seconds // scale)}{suffix}"
-    return f"{int(seconds)}s"
+            return f"{seconds // scale}{suffix}"
+    return f"{seconds}s"
 
 
 def _rest_hint(text: str) -> str:
     if text in ("and", "or", "not"):
         return "combine conditions with `all:`, `any:` and `not:`"
-    if text in _COMPARISONS:
+    if text in COMPARISONS:
         return "one comparison a condition; use `between … and …`, or `all:`"
     return ""
-
-
-def is_dimensionless(number: Number) -> bool:
-    """Whether a literal has no unit that matters: a plain number, or zero, which fits every unit."""
-    return number.value == 0 or number.unit.dimension == NUMBER

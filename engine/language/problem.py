@@ -5,9 +5,17 @@ Reading goes on after a problem, so that one run reports all of them.
 """
 
 import difflib
+import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Literal
+from functools import lru_cache
+from typing import Final, Literal
+
+MAX_PROBLEMS: Final = 200
+"""Errors after which reading ends: nobody reads more, and a hostile file could make them without end."""
+
+_MAX_MESSAGE: Final = 400
+_MAX_GUESSED: Final = 120
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -51,20 +59,36 @@ class RuleBaseError(ValueError):
         super().__init__(f"{first}{more}")
 
 
+class TooManyProblems(Exception):  # noqa: N818 -- not an error of its own: what was found so far is reported
+    """Reading ends here; `Problems` says so among its errors."""
+
+
 class Problems:
     """Collects problems while a rule base is read."""
 
     def __init__(self) -> None:
         self._found: set[Problem] = set()
+        self._room = MAX_PROBLEMS
         self.rule = ""
 
     def error(self, mark: Mark, message: str, *, hint: str = "", length: int = 1) -> None:
-        """Record something that makes the rule base unusable."""
-        self._found.add(Problem(mark, message, hint, max(1, length), "error", self.rule))
+        """
+        Record something that makes the rule base unusable.
+
+        Raises `TooManyProblems` when it is the last that is recorded.
+        """
+        problem = Problem(mark, printable(message), printable(hint), max(1, length), "error", self.rule)
+        if problem in self._found:
+            return
+        self._found.add(problem)
+        self._room -= 1
+        if not self._room:
+            self._found.add(Problem(mark, f"more than {MAX_PROBLEMS} errors: the rest was not looked at"))
+            raise TooManyProblems
 
     def warning(self, mark: Mark, message: str, *, hint: str = "", length: int = 1) -> None:
         """Record something that is probably not meant."""
-        self._found.add(Problem(mark, message, hint, max(1, length), "warning", self.rule))
+        self._found.add(Problem(mark, printable(message), printable(hint), max(1, length), "warning", self.rule))
 
     @property
     def errors(self) -> list[Problem]:
@@ -84,8 +108,17 @@ class Problems:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean …?` for the nearest known words, or nothing."""
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6)
+    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6) if len(word) <= _MAX_GUESSED else []
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+def printable(text: str, *, limit: int = _MAX_MESSAGE) -> str:
+    """Text as a terminal may show it: control characters escaped, and cut where it is endless."""
+    if len(text) > limit:
+        text = f"{text[:limit]} …"
+    if text.isprintable():
+        return text
+    return "".join(character if character.isprintable() else repr(character)[1:-1] for character in text)
 
 
 def excerpt(problem: Problem, texts: Mapping[str, str]) -> str:
@@ -94,22 +127,33 @@ def excerpt(problem: Problem, texts: Mapping[str, str]) -> str:
 
     `texts` maps file names to their text; a file that is not in it gives no line.
     """
-    lines = texts.get(problem.mark.file, "").splitlines()
+    lines = _lines(texts.get(problem.mark.file, ""))
     parts = [str(problem)]
     if problem.mark.line <= len(lines):
-        line = lines[problem.mark.line - 1].replace("\t", " ")
-        start, line = _window(line, problem.mark.column - 1)
+        start, line = _window(lines[problem.mark.line - 1], problem.mark.column - 1)
         length = min(problem.length, max(1, len(line) - start))
         gutter = f"{problem.mark.line:>5} | "
-        parts += [gutter + line, " " * (len(gutter) - 2) + "| " + " " * start + "^" * length]
+        carets = " " * _width(line[:start].ljust(start)) + "^" * _width(line[start : start + length].ljust(length))
+        parts += [gutter + line, " " * (len(gutter) - 2) + "| " + carets]
     if problem.hint:
         parts.append(f"  hint: {problem.hint}")
     return "\n".join(parts)
 
 
+@lru_cache(maxsize=4)
+def _lines(text: str) -> tuple[str, ...]:
+    return tuple(text.splitlines())
+
+
 def _window(line: str, column: int, *, width: int = 160) -> tuple[int, str]:
-    """A long line cut to what stands around the column."""
-    if len(line) <= width:
-        return column, line
-    start = max(0, column - width // 2)
-    return column - start, line[start : start + width]
+    """What stands around the column, with nothing in it that would move a terminal's cursor."""
+    start = max(0, column - width // 2) if len(line) > width else 0
+    shown = line[start : start + width].replace("\t", " ")
+    return column - start, "".join(character if character.isprintable() else "\ufffd" for character in shown)
+
+
+def _width(text: str) -> int:
+    """The columns a text takes up in a terminal."""
+    if text.isascii():
+        return len(text)
+    return sum(0 if unicodedata.combining(c) else 2 if unicodedata.east_asian_width(c) in "WF" else 1 for c in text)

@@ -3,7 +3,8 @@ YAML text into nodes that remember where they stand.
 
 Built from the events of PyYAML's C parser rather than its constructor, which reads `1e-5` as text,
 `1:30` as 90 and `on` as true, keeps the last of two equal keys without a word, and expands aliases. Here every
-scalar stays text, and duplicate keys, aliases, tags and depth beyond `MAX_DEPTH` are errors at their place.
+scalar stays text, and duplicate keys, aliases, tags and depth beyond `MAX_DEPTH` are errors at their place. Where
+PyYAML was built without libyaml its Python parser gives the same events, slower.
 """
 
 from dataclasses import dataclass, field
@@ -14,7 +15,11 @@ import yaml
 from engram_diagnose.engine.language.problem import Mark, Problems
 
 MAX_DEPTH: Final = 32
-MAX_BYTES: Final = 16 * 1024 * 1024
+MAX_BYTES: Final = 4 * 1024 * 1024
+MAX_NODES: Final = 500_000
+"""Twice what a thousand rules have, and few enough to be read in a second."""
+
+_Parser: Final = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 
 @dataclass(slots=True)
@@ -90,7 +95,7 @@ def decode(data: bytes, *, file: str, problems: Problems) -> str | None:
         problems.error(
             Mark(file, line, column),
             f"byte 0x{data[error.start]:02x} is not UTF-8",
-            hint="save the file as UTF-8",
+            hint="it looks like UTF-16; save the file as UTF-8" if data[:2] in _UTF16 else "save the file as UTF-8",
         )
         return None
 
@@ -144,7 +149,7 @@ def plain(node: Node) -> Any:
     return {key: plain(value) for key, value in node.values.items()}
 
 
-class _Stop(Exception):
+class _Stop(Exception):  # noqa: N818 -- the problem is recorded; this only ends the reading
     """Reading cannot go on; the problem is recorded."""
 
 
@@ -155,92 +160,91 @@ class _Builder:
         self.file = file
         self.problems = problems
         self.root: Node | None = None
-        self._stack: list[Sequence | Mapping] = []
-        self._keys: list[Scalar | None] = []
+        self._parent: Sequence | Mapping | None = None
+        self._key: Scalar | None = None
+        self._outer: list[Sequence | Mapping | None] = []
+        self._room = MAX_NODES
 
     def consume(self, text: str) -> None:
-        loader = yaml.CSafeLoader(text)
+        loader = _Parser(text)
+        get, scalar, handle = loader.get_event, self._scalar, self._handle
         try:
-            while (event := loader.get_event()) is not None:
-                self._handle(event)
+            while (event := get()) is not None:
+                if type(event) is yaml.ScalarEvent:
+                    scalar(event)
+                else:
+                    handle(event)
         finally:
             loader.dispose()
 
     def _handle(self, event: Any) -> None:
         kind = type(event)
-        if kind is yaml.ScalarEvent:
-            self._scalar(event)
-        elif kind is yaml.MappingStartEvent:
-            mark = event.start_mark
-            self._open(Mapping(self.file, mark.line + 1, mark.column + 1), event)
+        if kind is yaml.MappingStartEvent:
+            self._open(Mapping, event)
         elif kind is yaml.SequenceStartEvent:
-            mark = event.start_mark
-            self._open(Sequence(self.file, mark.line + 1, mark.column + 1), event)
+            self._open(Sequence, event)
         elif kind is yaml.MappingEndEvent or kind is yaml.SequenceEndEvent:
-            self._stack.pop()
-            self._keys.pop()
+            self._parent = self._outer.pop()
+            self._key = None
         elif kind is yaml.AliasEvent:
-            self._alias(event)
+            self._fail(event, f"the alias *{event.anchor} is not allowed", "write the value out")
         elif kind is yaml.DocumentStartEvent and self.root is not None:
             self._fail(event, "a second document", "keep one document in a file")
 
     def _scalar(self, event: Any) -> None:
-        start, style = event.start_mark, event.style
-        quoted = bool(style)
-        scalar = Scalar(event.value, self.file, start.line + 1, start.column + 1, quoted,
-                        event.end_mark.line == start.line)  # fmt: skip
         if event.tag is not None or event.anchor is not None:
             self._decorated(event)
-        self._attach(scalar)
-
-    def _open(self, node: Sequence | Mapping, event: Any) -> None:
-        if event.tag is not None or event.anchor is not None:
-            self._decorated(event)
-        if len(self._stack) >= MAX_DEPTH:
-            self._fail(event, f"nested deeper than {MAX_DEPTH} levels", "flatten the rule")
-        self._attach(node)
-        self._stack.append(node)
-        self._keys.append(None)
-
-    def _attach(self, node: Node) -> None:
-        if not self._stack:
-            self.root = node
-            return
-        parent = self._stack[-1]
-        if isinstance(parent, Sequence):
-            parent.items.append(node)
-            return
-        key = self._keys[-1]
-        if key is None:
-            self._take_key(node)
+        start, end, text = event.start_mark, event.end_mark, event.value
+        line, column = start.line, start.column
+        quoted = event.style in _QUOTES
+        single = end.line == line and (not quoted or end.column - column == len(text) + 2)
+        scalar = Scalar(text, self.file, line + 1, column + 1, quoted, single)
+        parent = self._parent
+        if type(parent) is not Mapping:
+            self._attach(scalar, event)
+        elif self._key is not None:
+            self._attach(scalar, event)
         else:
-            self._keys[-1] = None
-            if key.text not in parent.values:
+            if text in parent.values:
+                self._duplicate(scalar, parent)
+            self._key = scalar
+
+    def _open(self, kind: "type[Sequence | Mapping]", event: Any) -> None:
+        if event.tag is not None or event.anchor is not None:
+            self._decorated(event)
+        mark = event.start_mark
+        node = kind(self.file, mark.line + 1, mark.column + 1)
+        if len(self._outer) >= MAX_DEPTH:
+            self._fail(event, f"nested deeper than {MAX_DEPTH} levels", "flatten the rule")
+        if type(self._parent) is Mapping and self._key is None:
+            self._fail(event, f"a key must be a word, not {describe(node)}", "put quotes round a text that begins so")
+        self._attach(node, event)
+        self._outer.append(self._parent)
+        self._parent = node
+
+    def _attach(self, node: Node, event: Any) -> None:
+        self._room -= 1
+        if self._room < 0:
+            self._fail(event, f"more than {MAX_NODES:,} values", "split it into several files")
+        parent = self._parent
+        if parent is None:
+            self.root = node
+        elif type(parent) is Sequence:
+            parent.items.append(node)
+        else:
+            key, self._key = self._key, None
+            if key is not None and key.text not in parent.values:
                 parent.values[key.text] = node
                 parent.keys[key.text] = key
 
-    def _take_key(self, node: Node) -> None:
-        parent = self._stack[-1]
-        if not isinstance(node, Scalar):
-            self.problems.error(node.mark, f"a key must be a word, not {describe(node)}")
-            raise _Stop
-        assert isinstance(parent, Mapping)  # noqa: S101 -- narrows the type; _attach calls this for mappings only
-        if node.text in parent.values:
-            first = parent.keys[node.text].mark
-            self.problems.error(node.mark, f"duplicate key {node.text!r}",
-                                hint=f"it already stands on line {first.line}; keep one", length=len(node.text))  # fmt: skip
-        self._keys[-1] = node
-
-    def _alias(self, event: Any) -> None:
-        self._fail(event, f"the alias *{event.anchor} is not allowed", "write the value out")
+    def _duplicate(self, node: Scalar, parent: Mapping) -> None:
+        first = parent.keys[node.text].mark
+        hint = f"it already stands on line {first.line}; keep one"
+        self.problems.error(node.mark, f"duplicate key {node.text!r}", hint=hint, length=len(node.text))
 
     def _decorated(self, event: Any) -> None:
         if event.anchor is not None:
-            self._fail(
-                event,
-                f"the anchor &{event.anchor} is not allowed",
-                "write the value out where it is used",
-            )
+            self._fail(event, f"the anchor &{event.anchor} is not allowed", "write the value out where it is used")
         if event.tag != "!":
             self._fail(event, f"the tag {event.tag} is not allowed", "plain values only")
 
@@ -248,6 +252,10 @@ class _Builder:
         mark = Mark(self.file, event.start_mark.line + 1, event.start_mark.column + 1)
         self.problems.error(mark, message, hint=hint)
         raise _Stop
+
+
+_UTF16: Final = (b"\xff\xfe", b"\xfe\xff")
+_QUOTES: Final = frozenset("'\"|>")
 
 
 def _yaml_hint(error: yaml.MarkedYAMLError) -> str:

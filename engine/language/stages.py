@@ -44,6 +44,15 @@ def reads(rule: Rule) -> frozenset[str]:
     return frozenset(names)
 
 
+def needs(rule: Rule) -> frozenset[str]:
+    """The facts a rule may ask for at all: what inference reads, and what its recommendations are computed from."""
+    expressions = [setting.value for item in rule.recommend for setting in item.settings]
+    conditions = [item.condition for item in rule.recommend if item.condition is not None]
+    expressions += [leaf.test for condition in conditions for leaf in leaves(condition)]
+    names = {reference.name for expression in expressions for reference in references(expression)}
+    return reads(rule) | names | {setting.parameter for item in rule.recommend for setting in item.settings}
+
+
 def writes(rule: Rule) -> frozenset[str]:
     """The facts a rule gives: its outputs and its verdict."""
     return frozenset({rule.id, *rule.outputs.values()})

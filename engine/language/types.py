@@ -2,12 +2,12 @@
 Static checks of expressions: do the facts exist, do the units fit, can the test come out both ways?
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
 from engram_diagnose.engine.facts.catalogue import FactSpec, split_window
-from engram_diagnose.engine.facts.unit import NUMBER, Dimension, format_value
+from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Dimension, format_value
 from engram_diagnose.engine.language.expression import (
     Aggregated,
     Arithmetic,
@@ -56,20 +56,27 @@ class Finding:
     hint: str = ""
 
 
-class Mismatch(Exception):
-    """Stops checking one expression; its finding is recorded."""
+_TRUTH: Final = Type("truth")
+_BOOL: Final = Type("bool")
+_TEXT: Final = Type("text")
+
+UNREADABLE: Final = Named("", Number(0.0, UNITS[""]))
+"""Stands for a `let` or parameter whose own problem is recorded: what uses it is dropped without another."""
+
+
+class Mismatch(Exception):  # noqa: N818 -- no error of its own: its finding is recorded
+    """Stops checking one expression."""
 
 
 Resolve = Callable[[str], FactSpec | None]
-
-_NUMERIC: Final = frozenset({"number"})
 
 
 class Checker:
     """
     Checks expressions against a vocabulary; `findings` collects what is wrong.
 
-    `may_ask` allows `known(fact)`, by which a table takes the best of several sources.
+    `lets` are the types of the rule's names, where they are known already. `may_ask` allows `known(fact)`, by which a
+    table takes the best of several sources.
     """
 
     def __init__(
@@ -78,22 +85,26 @@ class Checker:
         names: Iterable[str],
         scope: tuple[str, ...] = (),
         *,
+        lets: Mapping[str, Type] | None = None,
         may_ask: bool = False,
     ) -> None:
         self._resolve = resolve
         self._names = names
         self._scope = scope
+        self._lets = lets or {}
         self._may_ask = may_ask
         self.findings: list[Finding] = []
 
-    def condition(self, expression: Expression) -> None:
-        """Check a condition: it must come to true or false."""
+    def condition(self, expression: Expression) -> Type | None:
+        """Check a condition, which comes to true or false; None when it does not fit together."""
         result = self._attempt(expression)
         if result is not None and result.sort not in ("truth", "bool"):
             self._find("this is not a condition", expression.span, "compare it with something")
+            return None
+        return result
 
     def value(self, expression: Expression) -> Type | None:
-        """Check a value; None, with a finding, when it does not fit together."""
+        """Check a value; None when it does not fit together."""
         result = self._attempt(expression)
         if result is not None and result.sort == "truth":
             self._find("a value is needed here, not a comparison", expression.span)
@@ -114,58 +125,76 @@ class Checker:
         return Mismatch()
 
     def _check(self, node: Expression) -> Type:
-        match node:
-            case Number(value, unit, kind):
-                return Type("bool") if kind == "bool" else Type("number", unit.dimension, value == 0)
-            case Text():
-                return Type("text")
-            case Reference():
-                return self._reference(node)
-            case Named(_, body):
-                return self._named(node, body)
-            case Negative(operand):
-                return self._numeric(operand)
-            case Arithmetic():
-                return self._arithmetic(node)
-            case Call():
-                return self._call(node)
-            case Aggregated():
-                return self._aggregated(node)
-            case Comparison(operator, left, right):
-                return self._comparison(node, operator, left, right)
-            case Between(operand, low, high):
-                self._alike(node.span, operand, low, high)
-                return Type("truth")
-            case Member(operand, choices):
-                return self._membership(node, operand, choices)
-            case Contains(operand, part):
-                for side in (operand, part):
-                    if self._check(side).sort != "text":
-                        raise self._stop("`contains` takes texts", side.span)
-                return Type("truth")
+        return _CHECKS[type(node)](self, node)
 
-    def _named(self, node: Named, body: Expression) -> Type:
+    def _number(self, node: Number) -> Type:
+        return _BOOL if node.kind == "bool" else Type("number", node.unit.dimension, node.value == 0)
+
+    def _text(self, node: Text) -> Type:
+        return _TEXT
+
+    def _negative(self, node: Negative) -> Type:
+        return self._numeric(node.operand)
+
+    def _between(self, node: Between) -> Type:
+        self._alike(node.span, node.operand, node.low, node.high)
+        return _TRUTH
+
+    def _contains(self, node: Contains) -> Type:
+        for side in (node.operand, node.part):
+            if self._check(side).sort != "text":
+                raise self._stop("`contains` takes texts", side.span)
+        return _TRUTH
+
+    def _named(self, node: Named) -> Type:
+        known = self._lets.get(node.name)
+        if known is not None:
+            return known
+        if node.body is UNREADABLE or node is UNREADABLE:
+            raise Mismatch
         checker = Checker(self._resolve, self._names, self._scope)
-        result = checker._attempt(body)
+        result = checker._attempt(node.body)
         if result is None:  # the finding stands at the `let`
             raise Mismatch
         return result
 
     def _reference(self, node: Reference) -> Type:
         spec = self._resolve(node.name)
-        if spec is None:
-            raise self._stop(f"unknown fact {node.name}", node.span, self._unknown_hint(node.name))
-        if spec.counter and "@" not in node.name:
+        if spec is None or "@" in node.name:
+            spec = self._windowed(node)
+        elif spec.counter:
             raise self._stop(
                 f"{node.name} only ever grows; its rate is what tells",
                 node.span,
                 f"write {node.name}@rate_5m",
             )
-        stray = [name for name, _ in node.labels if name not in spec.scope]
-        if stray:
+        if node.labels:
+            self._labels(node, spec)
+        return Type(spec.kind, spec.unit.dimension if spec.kind == "number" else NUMBER, False, spec.values)
+
+    def _windowed(self, node: Reference) -> FactSpec:
+        """The entry for a name with a window (or for none at all), where that window means something."""
+        spec = self._resolve(node.name)
+        base, window = split_window(node.name)
+        known = self._resolve(base)
+        if spec is None and window is not None and known is not None:
+            raise self._stop(f"{base} is a snapshot: it has no history", node.span, "write it without window and `for`")
+        if spec is None:
+            raise self._stop(f"unknown fact {node.name}", node.span, self._unknown_hint(node.name))
+        if window is not None and known is not None and known.kind == "number":
+            if known.counter and window.kind in ("avg", "min", "max", "slope"):
+                hint = f"write {base}@rate_5m"
+                raise self._stop(f"{base} only ever grows; its rate is what tells", node.span, hint)
+            if not known.counter and window.kind == "rate":
+                hint = f"write {base}@slope_30m for how fast it changes"
+                raise self._stop(f"{base} is not a counter, so it has no rate", node.span, hint)
+        return spec
+
+    def _labels(self, node: Reference, spec: FactSpec) -> None:
+        stray = next((name for name, _ in node.labels if name not in spec.scope), None)
+        if stray is not None:
             carried = ", ".join(spec.scope) or "none: it speaks of the instance"
-            self._find(f"{spec.name} has no label {stray[0]}", node.span, f"its labels: {carried}")
-        return Type(spec.kind, NUMBER if spec.kind != "number" else spec.unit.dimension, values=spec.values)
+            self._find(f"{spec.name} has no label {stray}", node.span, f"its labels: {carried}")
 
     def _unknown_hint(self, name: str) -> str:
         base, window = split_window(name)
@@ -181,7 +210,7 @@ class Checker:
 
     def _numeric(self, node: Expression) -> Type:
         result = self._check(node)
-        if result.sort not in _NUMERIC:
+        if result.sort != "number":
             raise self._stop(f"a figure is needed here, not {result}", node.span)
         return result
 
@@ -237,7 +266,7 @@ class Checker:
         if not isinstance(node.arguments[0], Reference):
             raise self._stop("known(…) takes the name of a fact", node.span)
         self._check(node.arguments[0])
-        return Type("truth")
+        return _TRUTH
 
     def _aggregated(self, node: Aggregated) -> Type:
         if node.dimension in self._scope:
@@ -246,12 +275,13 @@ class Checker:
         if node.function in ("any", "all"):
             if result.sort not in ("truth", "bool"):
                 raise self._stop(f"{node.function}({node.dimension}, …) takes a condition", node.body.span)
-            return Type("truth")
+            return _TRUTH
         if result.sort != "number":
             raise self._stop(f"{node.function}({node.dimension}, …) takes a figure", node.body.span)
         return result
 
-    def _comparison(self, node: Comparison, operator: str, left: Expression, right: Expression) -> Type:
+    def _comparison(self, node: Comparison) -> Type:
+        operator, left, right = node.operator, node.left, node.right
         kinds = self._check(left), self._check(right)
         sorts = {kind.sort for kind in kinds}
         if sorts == {"number"}:
@@ -264,23 +294,40 @@ class Checker:
         else:
             self._choice(kinds[0].values, right)
             self._choice(kinds[1].values, left)
-        return Type("truth")
+        return _TRUTH
 
     def _choice(self, values: tuple[str, ...], node: Expression) -> None:
         if values and isinstance(node, Text) and node.value not in values:
             hint = did_you_mean(node.value, values) or f"it is one of {', '.join(values)}"
             self._find(f'it is never "{node.value}"', node.span, hint)
 
-    def _membership(self, node: Member, operand: Expression, choices: tuple[Expression, ...]) -> Type:
+    def _membership(self, node: Member) -> Type:
+        operand, choices = node.operand, node.choices
         kind = self._check(operand)
         if kind.sort == "number":
             self._alike(node.span, operand, *choices)
-            return Type("truth")
+            return _TRUTH
         for choice in choices:
             if self._check(choice).sort != kind.sort:
                 raise self._stop(f"{kind} is never in a list of other things", choice.span)
             self._choice(kind.values, choice)
-        return Type("truth")
+        return _TRUTH
+
+
+_CHECKS: Final[dict[type, Callable[[Checker, Any], Type]]] = {
+    Number: Checker._number,
+    Text: Checker._text,
+    Reference: Checker._reference,
+    Named: Checker._named,
+    Negative: Checker._negative,
+    Arithmetic: Checker._arithmetic,
+    Call: Checker._call,
+    Aggregated: Checker._aggregated,
+    Comparison: Checker._comparison,
+    Between: Checker._between,
+    Member: Checker._membership,
+    Contains: Checker._contains,
+}
 
 
 def _unit_hint(*sides: tuple[Type, Expression]) -> str:

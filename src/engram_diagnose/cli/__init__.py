@@ -49,5 +49,20 @@ def group() -> None:
 
 
 def main(arguments: list[str] | None = None) -> Any:
-    """Run the command line; the entry point of the installed program."""
-    return group.main(args=sys.argv[1:] if arguments is None else arguments, prog_name="engram-diagnose")
+    """
+    Run the command line; the entry point of the installed program.
+
+    Our own errors are printed with what to do next; none of them is a traceback.
+    """
+    try:
+        return group.main(args=sys.argv[1:] if arguments is None else arguments, prog_name="engram-diagnose")
+    except ValueError as error:
+        from engram_diagnose.cli.failures import report
+
+        code = report(error)
+        if code is None:
+            raise
+        sys.exit(code)
+    except BrokenPipeError:
+        sys.stderr.close()
+        sys.exit(1)

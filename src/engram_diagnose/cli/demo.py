@@ -1,0 +1,31 @@
+"""`engram-diagnose demo`: a real diagnosis with no server at hand."""
+
+import click
+
+from engram_diagnose.cli.options import say
+from engram_diagnose.cli.output import FORMATS, print_document
+
+NARRATION = """\
+This is a recorded incident: an Engram server whose clients complain of slow stores. Its metrics, configuration and host
+were collected into a bundle, as `engram-diagnose collect` does; here is what the rules conclude from it.
+"""
+
+NEXT = """\
+Next: engram-diagnose explain storage.wal-write-amplification   why it is that sure
+      engram-diagnose explain wal.amplification                 where a figure comes from
+      engram-diagnose rules list                                what it looks for
+      engram-diagnose --prometheus URL                          your own server
+"""
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--verbose", "-v", is_flag=True, help="Show everything that could not be tested, and why.")
+def command(form: str, verbose: bool) -> None:
+    """Diagnose the incident that comes with the tool."""
+    from engram_diagnose.diagnosing import diagnosis_document
+    from engram_diagnose.incidents import example_incident
+
+    say(NARRATION)
+    print_document(diagnosis_document(example_incident(), ()), form, "", verbose=verbose)
+    say(NEXT)

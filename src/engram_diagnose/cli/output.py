@@ -1,0 +1,67 @@
+"""
+Printing a diagnosis, and the exit code it comes to.
+"""
+
+import sys
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+FORMATS: Final = ("text", "json", "markdown")
+SEVERITIES: Final = ("info", "warning", "critical")
+
+CLEAN, FINDINGS, USAGE, NOT_COLLECTED, NOT_MEASURED = range(5)
+"""Exit codes."""
+
+
+def rendered(document: dict[str, Any], form: str, *, verbose: bool = False, width: int = 0, color: bool = False) -> str:
+    """A diagnosis document in one of `FORMATS`."""
+    if form == "json":
+        from engram_diagnose.render.json import render_json
+
+        return render_json(document)
+    if form == "markdown":
+        from engram_diagnose.render.markdown import render_markdown
+
+        return render_markdown(document)
+    from engram_diagnose.render.text import render_text
+
+    return render_text(document, console_width=width or 80, color=color, verbose=verbose)
+
+
+def print_document(document: dict[str, Any], form: str, output: str, *, verbose: bool) -> None:
+    """
+    Print to stdout, or write to a file, whole or not at all.
+
+    Raises `click.ClickException` when the file cannot be written.
+    """
+    import os
+    import shutil
+
+    terminal = not output and sys.stdout.isatty()
+    width = shutil.get_terminal_size((80, 24)).columns if terminal else int(os.environ.get("COLUMNS", "80") or 80)
+    text = rendered(document, form, verbose=verbose, width=width, color=terminal and not os.environ.get("NO_COLOR"))
+    if output:
+        write_text(Path(output), text)
+    else:
+        click.echo(text, nl=not text.endswith("\n"))
+
+
+def write_text(path: Path, text: str) -> None:
+    """Write a file whole: into a temporary one beside it, then renamed."""
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        temporary.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise click.ClickException(f"cannot write {path}: {error.strerror}; choose another --output") from None
+
+
+def exit_code(document: dict[str, Any], fail_on: str) -> int:
+    """1 for findings at or above `fail_on`, else 4 when no target could be tested, else 0."""
+    severity = document["verdict"]["severity"]
+    if fail_on != "never" and severity is not None and SEVERITIES.index(severity) >= SEVERITIES.index(fail_on):
+        return FINDINGS
+    return NOT_MEASURED if document["verdict"]["state"] == "untested" else CLEAN

@@ -1,0 +1,43 @@
+"""`engram-diagnose [run]`: collect and diagnose."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engram_diagnose.cli.options import login_options, progress, request_of, rules_option, say, source_options, target_set_option
+from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, exit_code, print_document
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--bundle", metavar="FILE", help="Diagnose a bundle instead of collecting.")
+@source_options
+@login_options
+@target_set_option
+@rules_option
+@click.option("--baseline", metavar="FILE", help="A bundle of better days, for regressions.")
+@click.option("--save", metavar="FILE", help="Keep the bundle that was collected.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--output", "-o", default="", metavar="FILE", help="Write there instead of stdout.")
+@click.option("--fail-on", type=click.Choice((*SEVERITIES, "never")), default="warning", show_default=True,
+              help="Exit with 1 from this severity on.")  # fmt: skip
+@click.option("--engine", type=click.Choice(("closures", "durable", "reference")), default="closures", show_default=True,
+              help="Which inference engine decides.")  # fmt: skip
+@click.option("--verbose", "-v", is_flag=True, help="Show everything that could not be tested, and why.")
+@click.pass_context
+def command(ctx: click.Context, bundle: str | None, packs: tuple[Path, ...], baseline: str | None, save: str | None,
+            form: str, output: str, fail_on: str, engine: str, verbose: bool, **collection: Any) -> None:  # fmt: skip
+    """
+    Collect and diagnose: what is slow, why, how sure, and what to change.
+
+    With nothing named, looks for the server and a Prometheus on this host. Exit: 0 clean, 1 findings, 2 usage,
+    3 nothing could be collected, 4 no target could be tested.
+    """
+    from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, read_bundle
+
+    target_set = collection["target_set"] or ""
+    collected = read_bundle(bundle) if bundle else collect_bundle(request_of(collection), packs, say=say, progress=progress, save=save)
+    document = diagnosis_document(collected, packs, baseline=baseline, target_set=target_set, engine=engine)
+    print_document(document, form, output, verbose=verbose)
+    answered = any(answer.answered for answer in collected.answers)
+    ctx.exit(exit_code(document, fail_on) if answered else NOT_COLLECTED)

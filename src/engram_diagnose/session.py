@@ -1,0 +1,47 @@
+"""
+One diagnosis, from a bundle: the facts it holds, the rules in force, what they come to.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import Any
+
+from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.reading import baseline_facts, facts_of_bundle
+from engram_diagnose.engine.diagnosis import Diagnosis, Expert, Subject
+from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
+from engram_diagnose.engine.language.loader import Loaded
+from engram_diagnose.engine.language.stages import needs
+
+
+def wanted_facts(loaded: Loaded) -> frozenset[str]:
+    """Every fact the loaded rules may ask for; it decides which metrics and windows are collected."""
+    return frozenset(name for rule in loaded.rules.rules.values() for name in needs(rule))
+
+
+def rule_digests(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """Each pack's version, and one digest over every rule file in force."""
+    digest = hashlib.sha256()
+    for name in sorted(loaded.texts):
+        digest.update(name.rpartition("/")[2].encode() + b"\0" + loaded.texts[name].encode("utf-8", "surrogatepass") + b"\0")
+    return {pack: {"version": version, "digest": digest.hexdigest()[:16]} for pack, version in loaded.rules.packs.items()}
+
+
+def diagnose_bundle(bundle: Bundle, expert: Expert, *, baseline: Bundle | None = None, target_set: str = "",
+                    decide: Decide = decide_with_closures) -> Diagnosis:  # fmt: skip
+    """
+    Diagnose a bundle. The same bundle, rules and options give the same diagnosis to the last bit.
+
+    `target_set` replaces the set the bundle was collected for.
+    """
+    wanted, catalogue = wanted_facts(expert.loaded), expert.loaded.catalogue
+    facts = facts_of_bundle(bundle, catalogue, wanted)
+    if baseline is not None:
+        facts += baseline_facts(facts_of_bundle(baseline, catalogue, _bases(wanted)))
+    subject = Subject(bundle.instance, bundle.host_name or bundle.host, bundle.time, bundle.dialect, target_set or bundle.targets_set or "target")
+    return expert.diagnose(facts, subject, decide=decide)
+
+
+def _bases(wanted: Iterable[str]) -> frozenset[str]:
+    return frozenset(name.removesuffix("@baseline") for name in wanted)
+
