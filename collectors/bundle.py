@@ -1,0 +1,201 @@
+"""
+The bundle: one incident in one file, and the only door to facts.
+
+Gzipped JSON lines that `zcat` and `jq` read: first the manifest, then one raw answer a line, last
+`{"end": n, "sha256": …}` over the bytes before it. A live run is a bundle that was just written.
+"""
+
+from __future__ import annotations
+
+import gzip
+import hashlib
+import io
+import json
+import os
+import tempfile
+from dataclasses import replace
+
+from engram_diagnose.collectors.bundle_format import (
+    ANSWER_TEXTS,
+    FORMAT,
+    LIMITS,
+    Bundle,
+    BundleError,
+    Limits,
+)
+from engram_diagnose.collectors.bundle_reader import BundleReader
+from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.redaction import Pseudonyms
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from typing import Any
+
+__all__ = [
+    "LIMITS",
+    "Bundle",
+    "BundleError",
+    "Limits",
+    "encode_bundle",
+    "read_bundle",
+    "redact",
+    "write_bundle",
+]
+
+
+def encode_bundle(bundle: Bundle) -> bytes:
+    """
+    The file's bytes: the same for the same bundle. Raises `BundleError` for values JSON does not
+    have.
+    """
+    lines = [_line(_manifest(bundle)), *(_line(_record(answer)) for answer in bundle.answers)]
+    text = b"".join(lines)
+    end = {"end": len(bundle.answers), "sha256": hashlib.sha256(text).hexdigest()}
+    packed = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0) as stream:
+        stream.write(text + _line(end))
+    return packed.getvalue()
+
+
+def _line(value: Mapping[str, object]) -> bytes:
+    try:
+        text = json.dumps(value, sort_keys=True, allow_nan=False, separators=(",", ":"))
+    except (TypeError, ValueError, RecursionError) as error:
+        raise BundleError(f"the bundle holds a value that JSON does not have: {error}") from None
+    return text.encode("ascii") + b"\n"
+
+
+def _manifest(bundle: Bundle) -> dict[str, object]:
+    return {
+        "bundle": FORMAT,
+        "time": bundle.time,
+        "tool": bundle.tool,
+        "dialect": bundle.dialect,
+        "instance": bundle.instance,
+        "host": {"id": bundle.host, "name": bundle.host_name},
+        "targets_set": bundle.targets_set,
+        "options": dict(bundle.options),
+        "rules": {name: dict(pack) for name, pack in bundle.rules.items()},
+    }
+
+
+def _record(answer: Answer) -> dict[str, object]:
+    record: dict[str, object] = {name: getattr(answer, name) for name in ANSWER_TEXTS}
+    return {**record, "time": answer.time, "body": answer.body}
+
+
+def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
+    """
+    Write the bundle whole or not at all: temporary file, fsync, rename.
+
+    Raises `BundleError` when the disk is full, the folder is read-only or missing; then nothing
+    is left behind, and a file that was there stays as it was.
+    """
+    content = encode_bundle(bundle)
+    target = os.path.abspath(os.fspath(path))
+    temporary = ""
+    try:
+        descriptor, temporary = tempfile.mkstemp(
+            prefix=os.path.basename(target) + ".", suffix=".tmp", dir=os.path.dirname(target)
+        )
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(temporary, target)
+    except OSError as error:
+        _remove(temporary)
+        reason = error.strerror or str(error)
+        raise BundleError(f"cannot write {os.fspath(path)}: {reason}; free space there or name another place") from None
+    except BaseException:
+        _remove(temporary)
+        raise
+    _sync_folder(os.path.dirname(target))
+
+
+def _remove(path: str) -> None:
+    try:
+        if path:
+            os.unlink(path)
+    except OSError:
+        return
+
+
+def _sync_folder(path: str) -> None:
+    """Make the rename last through a power failure, where the file system can."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY)
+    except OSError:
+        return
+    try:
+        os.fsync(descriptor)
+    except OSError:
+        return
+    finally:
+        os.close(descriptor)
+
+
+def read_bundle(path_or_bytes: str | os.PathLike[str] | bytes, *, limits: Limits = LIMITS) -> Bundle:
+    """
+    The bundle in a file, or in its bytes; plain JSON lines are accepted as well.
+
+    Raises `BundleError` for anything else, with the line and the next step.
+    """
+    where, data = _content(path_or_bytes, limits)
+    return BundleReader(where, limits).read(data)
+
+
+def _content(path_or_bytes: str | os.PathLike[str] | bytes, limits: Limits) -> tuple[str, bytes]:
+    if isinstance(path_or_bytes, bytes):
+        return "the bundle", path_or_bytes
+    path = os.fspath(path_or_bytes)
+    try:
+        with open(path, "rb") as stream:
+            return path, stream.read(limits.compressed_bytes + 1)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise BundleError(f"cannot read {path}: {reason}; give the path of a bundle") from None
+
+
+def redact(bundle: Bundle, *, key: str = "") -> Bundle:
+    """
+    The bundle with host, instance and space names, addresses and paths replaced by pseudonyms.
+
+    The same name gives the same pseudonym throughout, and in all bundles of one host: its id,
+    which is replaced too, is the key unless one is given. A redacted bundle is returned as it is.
+    """
+    if bundle.options.get("redacted") is True:
+        return bundle
+    instance_host = bundle.instance.rpartition(":")[0] or bundle.instance
+    names = Pseudonyms(key or bundle.host, hosts=(bundle.host_name, bundle.host, instance_host))
+    return replace(
+        bundle,
+        instance=names.text(bundle.instance),
+        host=names.of("host", bundle.host),
+        host_name=names.of("host", bundle.host_name),
+        options={**_redacted(bundle.options, names), "redacted": True},
+        rules=_redacted(bundle.rules, names),
+        answers=tuple(_redacted_answer(answer, names) for answer in bundle.answers),
+    )
+
+
+def _redacted(value: Any, names: Pseudonyms) -> Any:
+    if isinstance(value, str):
+        return names.text(value)
+    if isinstance(value, dict):
+        return {
+            names.text(key): names.value(key, item) if isinstance(item, str) else _redacted(item, names)
+            for key, item in value.items()
+        }
+    return [_redacted(item, names) for item in value] if isinstance(value, (list, tuple)) else value
+
+
+def _redacted_answer(answer: Answer, names: Pseudonyms) -> Answer:
+    return replace(
+        answer,
+        name=names.text(answer.name),
+        host=names.of("host", answer.host),
+        body=None if answer.body is None else names.text(answer.body),
+        detail=names.text(answer.detail),
+    )

@@ -1,0 +1,106 @@
+"""What the kernel says about the server's process, pinned by its start time."""
+
+from __future__ import annotations
+
+import os
+import re
+
+from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.capture.machine import Machine
+from engram_diagnose.collectors.capture.reading import Reading, failure, line_of, read
+from engram_diagnose.collectors.capture.secrets import mask_arguments
+
+DEEP_LIMIT_BYTES = 2 << 30
+"""
+Above this resident size, walking the page tables would stall the server (11 ms per GiB of 4 KiB
+pages).
+"""
+
+_MOVING = ("stat", "status", "schedstat", "io")
+
+
+def start_ticks(pid: int, *, proc_root: str = "/proc") -> int | None:
+    """When the process started, in clock ticks since boot; None when there is no such process."""
+    text = read(os.path.join(proc_root, str(pid), "stat")).body or ""
+    fields = text.rpartition(")")[2].split()
+    return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
+
+
+def process_moving(machine: Machine, pid: int) -> list[Answer]:
+    """One snapshot of the process's counters."""
+    return [machine.file("process", _name(name), machine.proc(f"{pid}/{name}")) for name in _MOVING]
+
+
+def process_static(machine: Machine, pid: int, *, deep_limit: int = DEEP_LIMIT_BYTES) -> list[Answer]:
+    """
+    Limits, arguments without secrets, open files and, below `deep_limit` bytes resident, its
+    mappings.
+    """
+    return [
+        machine.file("process", _name("limits"), machine.proc(f"{pid}/limits")),
+        machine.answer("process", _name("cmdline"), _arguments(machine, pid)),
+        machine.answer("process", _name("fd"), _open_files(machine, pid)),
+        *_mappings(machine, pid, deep_limit),
+    ]
+
+
+def _name(name: str) -> str:
+    return f"/proc/PID/{name}"
+
+
+def _arguments(machine: Machine, pid: int) -> Reading:
+    reading = read(machine.proc(f"{pid}/cmdline"))
+    return reading if reading.body is None else Reading(mask_arguments(reading.body))
+
+
+def _open_files(machine: Machine, pid: int) -> Reading:
+    path = machine.proc(f"{pid}/fd")
+    try:
+        return Reading(f"{len(os.listdir(path))}\n")
+    except OSError as error:
+        return failure(error, path)
+
+
+def _mappings(machine: Machine, pid: int, limit: int) -> list[Answer]:
+    resident = _resident_bytes(machine, pid)
+    if resident is None or resident >= limit:
+        refusal = _too_expensive(resident, limit)
+        return [machine.answer("process", _name(n), refusal) for n in ("smaps_rollup", "numa_maps")]
+    rollup = machine.file("process", _name("smaps_rollup"), machine.proc(f"{pid}/smaps_rollup"))
+    return [rollup, machine.answer("process", _name("numa_maps"), _pages_by_node(machine, pid))]
+
+
+def _too_expensive(resident: int | None, limit: int) -> Reading:
+    if resident is None:
+        return Reading(None, "TOO_EXPENSIVE", "the resident size is not known")
+    sizes = f"{resident / 2**30:.1f} GiB resident, limit {limit / 2**30:.1f} GiB"
+    detail = f"{sizes}: walking the page tables stalls the server"
+    return Reading(None, "TOO_EXPENSIVE", detail)
+
+
+def _resident_bytes(machine: Machine, pid: int) -> int | None:
+    status = read(machine.proc(f"{pid}/status")).body or ""
+    found = re.search(r"^VmRSS:\s+([0-9]{1,18}) kB", status, re.MULTILINE)
+    return int(found.group(1)) * 1024 if found else None
+
+
+def _pages_by_node(machine: Machine, pid: int) -> Reading:
+    if line_of(machine.sys("devices/system/node/online")) in ("", "0"):
+        return Reading(None, "SOURCE_ABSENT", "one NUMA node")
+    reading = read(machine.proc(f"{pid}/numa_maps"), limit=64 << 20)
+    return reading if reading.body is None else Reading(sum_numa_maps(reading.body))
+
+
+def sum_numa_maps(text: str) -> str:
+    """
+    The bytes of a process on each node, as `N0 4096`, from the thousands of lines of numa_maps.
+
+    One of those reads `7fed bind:1 anon=51200 dirty=51200 N1=51200 kernelpagesize_kB=4`.
+    """
+    totals: dict[int, int] = {}
+    for line in text.splitlines():
+        size = re.search(r" kernelpagesize_kB=([0-9]{1,9})", line)
+        for node, pages in re.findall(r" N([0-9]{1,5})=([0-9]{1,15})", line):
+            scale = int(size.group(1)) * 1024 if size else 4096
+            totals[int(node)] = totals.get(int(node), 0) + int(pages) * scale
+    return "".join(f"N{node} {totals[node]}\n" for node in sorted(totals))

@@ -1,0 +1,184 @@
+"""The server's threads: how long they ran, waited for a CPU, and were blocked."""
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final
+
+from engram_diagnose.collectors.parse.figures import (
+    Found,
+    Missing,
+    UnparsedError,
+    integer,
+    rate,
+    share,
+)
+from engram_diagnose.collectors.parse.lines import parse_counts, parse_tree
+from engram_diagnose.collectors.parse.process import allowed_cpus, parse_process_stat
+from engram_diagnose.collectors.parse.recipe import Key, Pair, Recipe
+from engram_diagnose.engine.facts.fact import Reason
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """
+    One thread's counters; nanoseconds on and waiting for a CPU, None where the kernel counts
+    none.
+    """
+
+    run_ns: int | None
+    wait_ns: int | None
+    voluntary: int | None
+    involuntary: int | None
+    migrations: int | None
+    processor: int
+
+
+def parse_tasks(text: str) -> dict[int, Task]:
+    """
+    Threads by id, from lines of `TID/file:line`.
+
+    `27577/schedstat:8916315 4585258 504` is time running, time waiting, and runs.
+    """
+    files: dict[str, dict[str, str]] = {}
+    for path, content in parse_tree(text).items():
+        thread, _, file = path.partition("/")
+        files.setdefault(thread, {})[file] = content
+    return {integer(thread): _task(of) for thread, of in files.items() if "stat" in of}
+
+
+def _task(files: Mapping[str, str]) -> Task:
+    times = [integer(field) for field in files.get("schedstat", "").split()[:2]]
+    switches = parse_counts(files.get("status", ""))
+    moves = parse_counts(files.get("sched", ""))
+    return Task(
+        run_ns=times[0] if len(times) == 2 else None,
+        wait_ns=times[1] if len(times) == 2 else None,
+        voluntary=switches.get("voluntary_ctxt_switches"),
+        involuntary=switches.get("nonvoluntary_ctxt_switches"),
+        migrations=moves.get("se.nr_migrations", moves.get("nr_migrations")),
+        processor=parse_process_stat(files["stat"]).processor,
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Spent:
+    """What one thread that lived through the window did in it, in seconds."""
+
+    run: float
+    wait: float
+    processor: int
+
+
+def spent(pair: Pair) -> list[Spent] | Missing:
+    """The threads of both snapshots whose times are counted."""
+    before, after = parse_tasks(pair.before), parse_tasks(pair.after)
+    lived = [_spent(before[thread], after[thread]) for thread in sorted(before.keys() & after)]
+    counted = [one for one in lived if one is not None]
+    if not lived:
+        return Missing(Reason.TOO_FEW_SAMPLES, "no thread lived through the window")
+    return counted or Missing(Reason.KERNEL_CONFIG, "the kernel counts no run times (schedstat)")
+
+
+def _spent(old: Task, new: Task) -> Spent | None:
+    if old.run_ns is None or new.run_ns is None or old.wait_ns is None or new.wait_ns is None:
+        return None
+    run, wait = max(0, new.run_ns - old.run_ns), max(0, new.wait_ns - old.wait_ns)
+    return Spent(run * 1e-9, wait * 1e-9, new.processor)
+
+
+def _times(pair: Pair, status: str, topology: str) -> Mapping[Key, Found]:
+    """
+    `blocked = 1 − Δ(run + wait) / (n · Δt)`; the run queue's share is of the time that threads
+    were runnable.
+
+    Imbalance is the busiest thread's time over the mean of the k busiest, k being the CPUs that
+    the process may use: idle threads of a pool do not count.
+    """
+    threads = spent(pair)
+    if isinstance(threads, Missing):
+        return dict.fromkeys(_TIMES, threads)
+    run, wait = sum(one.run for one in threads), sum(one.wait for one in threads)
+    lived = len(threads) * pair.seconds
+    runnable = share(run + wait, lived, "the two snapshots are of one instant")
+    return {
+        "sched.blocked_share": runnable if isinstance(runnable, Missing) else 1 - runnable,
+        "sched.runq_wait_share": share(wait, run + wait, "no thread was runnable"),
+        "sched.thread_cpu_imbalance": _imbalance(threads, len(allowed_cpus(status, topology))),
+    }
+
+
+_TIMES: Final = ("sched.blocked_share", "sched.runq_wait_share", "sched.thread_cpu_imbalance")
+
+
+def _imbalance(threads: list[Spent], cpus: int) -> Found:
+    busiest = sorted((one.run for one in threads), reverse=True)[: max(1, cpus)]
+    if sum(busiest) <= 0:
+        return Missing(Reason.TOO_FEW_SAMPLES, "no thread ran")
+    return busiest[0] * len(busiest) / sum(busiest)
+
+
+def _counts(pair: Pair) -> Mapping[Key, Found]:
+    before, after = parse_tasks(pair.before), parse_tasks(pair.after)
+    both = [(before[thread], after[thread]) for thread in sorted(before.keys() & after)]
+    return {
+        "sched.threads": float(len(after)),
+        "sched.voluntary_rate": _sum_rate([(a.voluntary, b.voluntary) for a, b in both], pair),
+        "sched.involuntary_rate": _sum_rate([(a.involuntary, b.involuntary) for a, b in both], pair),
+        "sched.migration_rate": _sum_rate([(a.migrations, b.migrations) for a, b in both], pair),
+    }
+
+
+def _sum_rate(counts: list[tuple[int | None, int | None]], pair: Pair) -> Found:
+    grown = [new - old for old, new in counts if old is not None and new is not None]
+    if counts and not grown:
+        return Missing(Reason.KERNEL_CONFIG, "the kernel does not count it")
+    return rate(0, sum(map(float, grown)), pair.seconds)
+
+
+def parse_states(text: str) -> Counter[tuple[str, str]]:
+    """Samples by state and kernel function: `S futex_wait_queue 120`."""
+    samples: Counter[tuple[str, str]] = Counter()
+    for line in text.splitlines():
+        fields = line.split()
+        if len(fields) != 3:
+            raise UnparsedError(f"{line[:40]!r} is not `state function count`")
+        samples[fields[0], fields[1]] += integer(fields[2])
+    return samples
+
+
+def _states(text: str) -> Mapping[Key, Found]:
+    samples = parse_states(text)
+    asleep = sum(count for (state, _), count in samples.items() if state == "D")
+    places: Counter[str] = Counter()
+    for (_, place), count in samples.items():
+        places[place] += count
+    named = sorted((-count, place) for place, count in places.items() if place != "0")
+    hidden = Missing(Reason.PTRACE_DENIED, "the kernel does not tell where threads wait")
+    return {
+        "sched.d_state_share": share(asleep, samples.total(), "no thread was sampled"),
+        "sched.top_wchan": named[0][1] if named else hidden,
+    }
+
+
+SCHEDULING: Final = (
+    Recipe(
+        _TIMES,
+        _times,
+        pairs=("/proc/PID/task",),
+        texts=("/proc/PID/status",),
+        optional=("/sys/devices/system/cpu",),
+    ),
+    Recipe(
+        (
+            "sched.threads",
+            "sched.voluntary_rate",
+            "sched.involuntary_rate",
+            "sched.migration_rate",
+        ),
+        _counts,
+        pairs=("/proc/PID/task",),
+    ),
+    Recipe(("sched.d_state_share", "sched.top_wchan"), _states, texts=("/proc/PID/task/states",)),
+)
+"""Scheduling of the server's threads."""

@@ -1,0 +1,172 @@
+"""
+Plans: which expression gives a wanted fact, and which raw samples it needs.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Final
+
+from engram_diagnose.collectors.prometheus.expression import (
+    Expression,
+    Selector,
+    kind_of,
+    longest_range_ms,
+    selectors_in,
+)
+from engram_diagnose.collectors.prometheus.lexer import PromqlError, format_duration
+from engram_diagnose.collectors.prometheus.promql import parse, parse_counter, with_window
+from engram_diagnose.collectors.prometheus.series import UP
+from engram_diagnose.engine.facts.catalogue import (
+    Catalogue,
+    Dialect,
+    FactSpec,
+    Source,
+    Window,
+    split_window,
+)
+from engram_diagnose.engine.facts.fact import Reason
+
+LOOKBACK_SECONDS: Final = 300.0
+"""How far back an instant selector looks for a sample: Prometheus's default."""
+
+_ORIGINS: Final = frozenset({"", "prometheus"})
+_OVER: Final = frozenset({"avg", "min", "max", "slope"})
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """
+    How one wanted fact is had from raw samples.
+
+    `text` is the PromQL with its window filled in, and `expression` its tree. `over` is set when
+    the expression is evaluated at each scrape of a window and then aggregated; else it is evaluated
+    once.
+    """
+
+    name: str
+    spec: FactSpec | None
+    source: Source
+    text: str
+    expression: Expression
+    over: Window | None = None
+
+    @property
+    def window_seconds(self) -> float:
+        """What the fact speaks of: the window it is named after, else the longest range in it."""
+        return self.over.seconds if self.over else longest_range_ms(self.expression) / 1000
+
+    @property
+    def history_seconds(self) -> float:
+        """How far before the instant samples are needed, look-back not counted."""
+        reach = (selector.range_ms + selector.offset_ms for selector in selectors_in(self.expression))
+        return max(0, *reach, 0) / 1000 + (self.over.seconds if self.over else 0.0)
+
+    @property
+    def looks_back(self) -> bool:
+        """Whether it holds an instant selector."""
+        return any(not selector.range_ms for selector in selectors_in(self.expression))
+
+
+@dataclass(frozen=True, slots=True)
+class NoPlan:
+    """Why a fact cannot be had from this dialect's series."""
+
+    name: str
+    spec: FactSpec | None
+    reason: Reason
+    detail: str
+    text: str = ""
+
+
+def plan_of(name: str, *, dialect: Dialect, catalogue: Catalogue, default_window: float) -> Plan | NoPlan | None:
+    """
+    The plan for one name as rules write it, `default_window` (seconds) being what `$window` stands
+    for.
+
+    None when it is another collector's to answer: a fact read from JSON, HTTP, /proc and so on, or
+    a comparison in time (`@before`, `@baseline`).
+    """
+    base, window = split_window(name)
+    if window is not None and window.kind in ("before", "baseline"):
+        return None
+    source, known = dialect.sources.get(base), catalogue.facts.get(base)
+    if source is None:
+        if known is not None and known.origin not in _ORIGINS:
+            return None
+        return NoPlan(name, known, Reason.NOT_IN_DIALECT, f"dialect {dialect.name}")
+    if not source.promql and not source.counter:
+        return None
+    try:
+        return _planned(name, window, source, known, default_window)
+    except PromqlError as error:
+        text = source.promql or source.counter
+        return NoPlan(name, known, Reason.UNPARSED, f"{text}: {error}", text)
+
+
+def _planned(
+    name: str, window: Window | None, source: Source, known: FactSpec | None, default_window: float
+) -> Plan | NoPlan:
+    over = window if window is not None and window.kind in _OVER else None
+    counter = _counter_of(source)
+    if window is not None and window.kind == "rate":
+        if not counter:
+            detail = f"{source.promql} is no counter's name, so that no rate of it can be taken"
+            return NoPlan(name, known, Reason.WINDOW_NOT_COLLECTED, detail, source.promql)
+        text = _rate_of(counter, source, window.seconds)
+    elif not source.counter:
+        text = with_window(source.promql, default_window)
+    elif known is not None and known.counter:
+        detail = f"a counter means nothing but by its rate: ask for {name.partition('@')[0]}@rate_5m"
+        return NoPlan(name, known, Reason.WINDOW_NOT_COLLECTED, detail, source.counter)
+    else:
+        text = _rate_of(source.counter, source, default_window)
+    expression = parse(text)
+    if kind_of(expression) == "matrix":
+        raise PromqlError("a range of samples is no figure", position=0, expected="a function")
+    return Plan(name, known, source, text, expression, over)
+
+
+def _counter_of(source: Source) -> str:
+    """The selector of the counter behind a source; empty when it is something computed."""
+    if source.counter:
+        parse_counter(source.counter)
+        return source.counter
+    expression = parse(with_window(source.promql, LOOKBACK_SECONDS))
+    plain = isinstance(expression, Selector) and not (expression.range_ms or expression.offset_ms)
+    return source.promql if plain else ""
+
+
+def _rate_of(selector: str, source: Source, seconds: float) -> str:
+    labels = ", ".join(sorted(set(source.labels.values())))
+    rate = f"rate({selector}[{format_duration(seconds)}])"
+    return f"sum by ({labels}) ({rate})" if labels else f"sum({rate})"
+
+
+@dataclass(frozen=True, slots=True)
+class Needed:
+    """
+    The raw samples that a set of facts takes: metric names in order, and seconds before the
+    instant.
+    """
+
+    metrics: tuple[str, ...]
+    seconds: float
+
+
+def needed_selectors(wanted: Iterable[str], *, dialect: Dialect, catalogue: Catalogue, default_window: float) -> Needed:
+    """
+    What one raw query has to fetch so that `facts_of_series` can answer for `wanted`.
+
+    Look-back is counted in, and `up` stands among the names, since it tells which series have
+    ended. No names at all when nothing is to be asked of Prometheus.
+    """
+    names: set[str] = set()
+    seconds = 0.0
+    for name in wanted:
+        plan = plan_of(name, dialect=dialect, catalogue=catalogue, default_window=default_window)
+        if isinstance(plan, Plan):
+            found = {selector.name for selector in selectors_in(plan.expression)}
+            names |= found | ({UP} if found else set())
+            back = LOOKBACK_SECONDS if plan.looks_back else 0.0
+            seconds = max(seconds, plan.history_seconds + back)
+    return Needed(tuple(sorted(names)), seconds)
