@@ -44,8 +44,14 @@ class Commands(click.Group):
 
 @click.group(cls=Commands, context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="engram-diagnose")
-def group() -> None:
+@click.pass_context
+def group(ctx: click.Context) -> None:
     """Find out what is slow in an Engram memory database, why, and what to change."""
+    from engram_diagnose.cli import settings
+
+    path = settings.settings_file()
+    if path is not None:
+        ctx.default_map = settings.defaults(path, {name: group.get_command(ctx, name) for name in COMMANDS})
 
 
 def main(arguments: list[str] | None = None) -> Any:

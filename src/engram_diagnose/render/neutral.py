@@ -4,29 +4,47 @@ Texts from outside, made harmless: whatever a label value holds, it shows and do
 
 import re
 import unicodedata
-from typing import Final
+from collections.abc import Mapping
+from typing import Any, Final
 
 _MARKS: Final = 3
 """Combining marks in a row that any script needs; more pile up over the lines above."""
 
+_LONGEST: Final = 2000
+"""Characters of one text that are shown."""
+
 _BREAKS: Final = re.compile(r"[ \t\r\n]+")
+_PROSE: Final = frozenset({"because", "false_positives", "investigate", "reason", "title", "tradeoff", "why"})
+"""Keys of a document under which authors write paragraphs, which they may break into lines."""
+
+
+def clean(document: Mapping[str, Any]) -> dict[str, Any]:
+    """A copy of a document with every text in it, keys included, as `visible` shows it."""
+    return {visible(key): _clean(value, key) for key, value in document.items()}
+
+
+def _clean(value: Any, key: str) -> Any:
+    if isinstance(value, str):
+        return visible(_BREAKS.sub(" ", value).strip() if key in _PROSE else value)
+    if isinstance(value, Mapping):
+        return clean(value)
+    if isinstance(value, list | tuple):
+        return [_clean(item, key) for item in value]
+    return value
 
 
 def visible(text: str) -> str:
     r"""
     The text with everything that does not print escaped: `\x1b`, `\n`, `\u202e`.
 
-    Control characters, direction overrides, zero-width and unassigned characters, lone surrogates, spaces other than
-    the plain one.
+    That is control characters, direction overrides, zero-width and unassigned characters, lone surrogates, spaces other
+    than the plain one. What is longer than anybody reads is cut, and says so.
     """
+    if len(text) > _LONGEST:
+        text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST:,} more characters)"
     if text.isascii() and text.isprintable():
         return text
     return "".join(_shown(text))
-
-
-def prose(text: str) -> str:
-    """A paragraph that an author may have broken into lines, as one line."""
-    return visible(_BREAKS.sub(" ", text).strip())
 
 
 def _shown(text: str) -> list[str]:
