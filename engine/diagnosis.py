@@ -136,18 +136,42 @@ class Expert:
         memory, firings = inference.memory, inference.firings
         kept, suppressed = _suppress(firings, self.loaded.rules, subject.instance)
         symptoms = tuple(firing for firing in kept if firing.rule.kind == "symptom")
-        concluded = [self._cause(firing, memory, symptoms) for firing in kept
-                     if firing.rule.kind == "cause" and firing.outcome == "fires"]  # fmt: skip
-        undecided = tuple(untestable(firing, Seen(memory, firing.scope), self._get_by)
-                          for firing in kept if firing.outcome == "unknown" and firing.rule.kind in ("cause", "symptom"))  # fmt: skip
+        concluded = [
+            self._cause(firing, memory, symptoms)
+            for firing in kept
+            if firing.rule.kind == "cause" and firing.outcome == "fires"
+        ]
+        undecided = tuple(
+            untestable(firing, Seen(memory, firing.scope), self._get_by)
+            for firing in kept
+            if firing.outcome == "unknown" and firing.rule.kind in ("cause", "symptom")
+        )
         shown, experimental, masked = _sort_out(concluded, self.loaded.scales)
-        return Diagnosis(subject, memory, symptoms, shown, experimental, masked, suppressed, undecided, kept,
-                         coverage(kept, undecided), self.loaded.rules, self.loaded.catalogue, self.loaded.scales)  # fmt: skip
+        return Diagnosis(
+            subject,
+            memory,
+            symptoms,
+            shown,
+            experimental,
+            masked,
+            suppressed,
+            undecided,
+            kept,
+            coverage(kept, undecided),
+            self.loaded.rules,
+            self.loaded.catalogue,
+            self.loaded.scales,
+        )
 
     def _cause(self, firing: Firing, memory: Memory, symptoms: Sequence[Firing]) -> Cause:
         seen = Seen(memory, firing.scope)
-        explained = tuple(symptom for symptom in symptoms if symptom.outcome == "fires" and symptom.rule.id in firing.rule.explains
-                          and _touch(symptom.scope, firing.scope))  # fmt: skip
+        explained = tuple(
+            symptom
+            for symptom in symptoms
+            if symptom.outcome == "fires"
+            and symptom.rule.id in firing.rule.explains
+            and _touch(symptom.scope, firing.scope)
+        )
         severity = max((symptom.rule.severity for symptom in explained), key=SEVERITIES.index, default="")
         weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source)
         return Cause(

@@ -175,7 +175,8 @@ class _Runner:
 
     def _generated(self) -> Iterable[tuple[str, str]]:
         """
-        Drop each fact the gate reads from a case that fires: the gate must not come out refuted, and where the fact stands in
+        Drop each fact the gate reads from a case that fires: the gate must not come out refuted, and where the fact
+        stands in
         every way to satisfy it, it must be unknown.
         """
         firing_case = next((case for case in self._rule.cases if case.expect == "fires"), None)
@@ -228,12 +229,20 @@ def _bound(what: str, wanted: tuple[str, float], found: float) -> str:
 
 
 def missing_metadata(rules: Mapping[str, Rule]) -> list[tuple[Rule, str]]:
-    """What a shipped rule lacks: reason, source, owner, false positives and tests that fire, refute and stay unknown."""
+    """
+    What a shipped rule lacks: reason, source, owner, false positives and tests that fire, refute and stay
+    unknown.
+    """
     found = []
     for rule in rules.values():
         outcomes = {case.expect for case in rule.cases}
-        wanted = {"owner": rule.owner, "reason": rule.reason, "refs": rule.refs, "given": rule.given,
-                  "a test that fires": "fires" in outcomes}  # fmt: skip
+        wanted = {
+            "owner": rule.owner,
+            "reason": rule.reason,
+            "refs": rule.refs,
+            "given": rule.given,
+            "a test that fires": "fires" in outcomes,
+        }
         if rule.kind in ("symptom", "cause"):
             wanted |= {
                 "falsepositives": rule.falsepositives,

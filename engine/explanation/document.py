@@ -54,23 +54,42 @@ class _Writer:
             "causes": [self._cause(cause, rank) for rank, cause in enumerate(diagnosis.causes, 1)],
             "experimental": [self._cause(cause, None) for cause in diagnosis.experimental],
             "masked": [self._cause(item.cause, None) | {"masked_by": list(item.by)} for item in diagnosis.masked],
-            "suppressed": [self._head(item.firing.rule, item.firing.scope) | {
-                "kind": item.firing.rule.kind, "because": self._because(item.firing, Truth.TRUE),
-                "reason": item.suppression.reason, "owner": item.suppression.owner, "expires": item.suppression.expires,
-            } for item in diagnosis.suppressed],
+            "suppressed": [
+                self._head(item.firing.rule, item.firing.scope)
+                | {
+                    "kind": item.firing.rule.kind,
+                    "because": self._because(item.firing, Truth.TRUE),
+                    "reason": item.suppression.reason,
+                    "owner": item.suppression.owner,
+                    "expires": item.suppression.expires,
+                }
+                for item in diagnosis.suppressed
+            ],
             "unexplained": [self._head(firing.rule, firing.scope) for firing in self._unexplained(missed)],
             "not_testable": [self._untestable(item) for item in self._undecided("cause")],
             "symptoms_not_tested": [self._untestable(item) for item in self._undecided("symptom")],
             "symptoms_met": [self._ruled_out(firing) for firing in diagnosis.symptoms if firing.outcome == "refuted"],
-            "ruled_out": [self._ruled_out(firing) for firing in diagnosis.firings
-                          if firing.rule.kind == "cause" and firing.outcome == "refuted"],
-            "not_applicable": [self._ruled_out(firing, applies=True) for firing in diagnosis.firings
-                               if firing.rule.kind == "cause" and firing.outcome == "not-applicable"],
+            "ruled_out": [
+                self._ruled_out(firing)
+                for firing in diagnosis.firings
+                if firing.rule.kind == "cause" and firing.outcome == "refuted"
+            ],
+            "not_applicable": [
+                self._ruled_out(firing, applies=True)
+                for firing in diagnosis.firings
+                if firing.rule.kind == "cause" and firing.outcome == "not-applicable"
+            ],
             "coverage": self._coverage(),
-            "derived": [self._derived(firing) for firing in diagnosis.firings
-                        if firing.rule.kind in ("table", "derive") and firing.outcome == "fires"],
-            "facts": [self._fact(fact) for fact in diagnosis.memory
-                      if (fact.source or fact.unknown) and fact.name not in diagnosis.rules.rules],
+            "derived": [
+                self._derived(firing)
+                for firing in diagnosis.firings
+                if firing.rule.kind in ("table", "derive") and firing.outcome == "fires"
+            ],
+            "facts": [
+                self._fact(fact)
+                for fact in diagnosis.memory
+                if (fact.source or fact.unknown) and fact.name not in diagnosis.rules.rules
+            ],
             "rule_base": {
                 "rules": len(diagnosis.rules.rules),
                 "packs": dict(diagnosis.rules.packs),
@@ -78,12 +97,17 @@ class _Writer:
                 "suppressions": len(diagnosis.rules.suppressions),
                 "calibrated": diagnosis.scales.calibrated,
             },
-        }  # fmt: skip
+        }
 
     def _subject(self) -> Json:
         subject = self._diagnosis.subject
-        return {"instance": subject.instance, "host": subject.host, "time": iso(subject.time), "dialect": subject.dialect,
-                "target_set": subject.target_set}  # fmt: skip
+        return {
+            "instance": subject.instance,
+            "host": subject.host,
+            "time": iso(subject.time),
+            "dialect": subject.dialect,
+            "target_set": subject.target_set,
+        }
 
     def _head(self, rule: Rule, scope: Scope) -> Json:
         return {
@@ -152,17 +176,30 @@ class _Writer:
     def _impact(self, cause: Cause) -> Json:
         share = cause.impact
         spec = self._vocabulary.spec(share.on.partition("{")[0]) if share.on else None
-        words = {key: fact_text(value, spec) if value is not None else None
-                 for key, value in (("measured", share.measured), ("target", share.target), ("relief", share.relief))}  # fmt: skip
-        return {"known": share.known, "low": _rounded(share.low), "high": _rounded(share.high), "on": share.on or None,
-                "scope": dict(share.scope.labels) if share.scope else {}, **words, "reason": share.reason or None,
-                "missing": self._missing_for_relief(cause) if share.on and not share.known else []}  # fmt: skip
+        words = {
+            key: fact_text(value, spec) if value is not None else None
+            for key, value in (("measured", share.measured), ("target", share.target), ("relief", share.relief))
+        }
+        return {
+            "known": share.known,
+            "low": _rounded(share.low),
+            "high": _rounded(share.high),
+            "on": share.on or None,
+            "scope": dict(share.scope.labels) if share.scope else {},
+            **words,
+            "reason": share.reason or None,
+            "missing": self._missing_for_relief(cause) if share.on and not share.known else [],
+        }
 
     def _missing_for_relief(self, cause: Cause) -> list[Json]:
         """The facts without which the relief is no figure."""
         seen = Seen(self._diagnosis.memory, cause.impact.scope or cause.scope)
         read = dict.fromkeys(references(cause.rule.impact.relief)) if cause.rule.impact else ()
-        return [self._missing(missing_of(reference, seen, self._get_by)) for reference in read if seen.value(reference) is None]
+        return [
+            self._missing(missing_of(reference, seen, self._get_by))
+            for reference in read
+            if seen.value(reference) is None
+        ]
 
     def _piece(self, piece: Piece, seen: Seen) -> Json:
         tests = trace(piece.condition, seen, self._vocabulary)
@@ -213,12 +250,14 @@ class _Writer:
             "changes": [self._change(change) for change in remedy.changes],
             "because": wording.filled(recommendation.because, _NO_TEST) or None,
             "tradeoff": recommendation.tradeoff or None,
-            "verify": None if verify is None else {
+            "verify": None
+            if verify is None
+            else {
                 "after_seconds": verify.after,
                 "after": format_value(verify.after, _SECONDS),
                 "expect": [self._expected(leaf, wording) for leaf in leaves(verify.expect)],
             },
-        }  # fmt: skip
+        }
 
     def _expected(self, leaf: Leaf, wording: Wording) -> Json:
         """What a test asks for, in words, and the figure it has to change from."""
@@ -257,8 +296,13 @@ class _Writer:
         }
 
     def _missing(self, missing: Missing) -> Json:
-        return {"fact": str(missing.reference), "reason": missing.unknown.reason.name, "why": missing.unknown.reason.value,
-                "detail": missing.unknown.detail, "get_by": missing.get_by}  # fmt: skip
+        return {
+            "fact": str(missing.reference),
+            "reason": missing.unknown.reason.name,
+            "why": missing.unknown.reason.value,
+            "detail": missing.unknown.detail,
+            "get_by": missing.get_by,
+        }
 
     def _ruled_out(self, firing: Firing, *, applies: bool = False) -> Json:
         because = self._because(firing, Truth.FALSE, applies=applies)
@@ -297,13 +341,25 @@ class _Writer:
         return Seen(self._diagnosis.memory, firing.scope)
 
     def _test(self, test: TestTrace) -> Json:
-        return {"text": test.leaf.text, "truth": test.truth.name.lower(), "sentence": test.sentence,
-                "facts": [self._reading(reading) for reading in test.readings]}  # fmt: skip
+        return {
+            "text": test.leaf.text,
+            "truth": test.truth.name.lower(),
+            "sentence": test.sentence,
+            "facts": [self._reading(reading) for reading in test.readings],
+        }
 
     def _reading(self, reading: Reading) -> Json:
         if reading.fact is None:
-            return {"name": reading.reference.name, "scope": dict(reading.reference.labels), "text": "unknown", "status": "unknown",
-                    "reason": "NOT_COLLECTED", "source": "", "host": "", "time": None}  # fmt: skip
+            return {
+                "name": reading.reference.name,
+                "scope": dict(reading.reference.labels),
+                "text": "unknown",
+                "status": "unknown",
+                "reason": "NOT_COLLECTED",
+                "source": "",
+                "host": "",
+                "time": None,
+            }
         fact = reading.fact
         return {
             "name": fact.name,
@@ -331,11 +387,15 @@ class _Writer:
             "window_seconds": fact.window or None,
             "quality": fact.quality or None,
             "proxy_of": fact.proxy_of or None,
-            "unknown": None if fact.unknown is None else {
-                "reason": fact.unknown.reason.name, "why": fact.unknown.reason.value, "detail": fact.unknown.detail,
+            "unknown": None
+            if fact.unknown is None
+            else {
+                "reason": fact.unknown.reason.name,
+                "why": fact.unknown.reason.value,
+                "detail": fact.unknown.detail,
                 "get_by": fact.get_by or self._get_by(fact.name),
             },
-        }  # fmt: skip
+        }
 
 
 def verdict(diagnosis: Diagnosis) -> Json:

@@ -44,8 +44,12 @@ from engram_diagnose.engine.language.types import Checker
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 _BASE_UNITS: Final[Mapping[Dimension, Unit]] = {
-    NUMBER: UNITS[""], TIME: UNITS["s"], BYTES: UNITS["B"], RATE: UNITS["/s"], BANDWIDTH: UNITS["B/s"],
-}  # fmt: skip
+    NUMBER: UNITS[""],
+    TIME: UNITS["s"],
+    BYTES: UNITS["B"],
+    RATE: UNITS["/s"],
+    BANDWIDTH: UNITS["B/s"],
+}
 _FIELD: Final = re.compile(r"\{([^{}:]+)(?::([^{}]*))?\}")
 _OPPOSITE: Final = {
     ">": "not above",
@@ -150,10 +154,12 @@ class Wording:
                 return self._compared(operator, left, right, truth)
             case Between(operand, low, high):
                 outside = "" if truth is Truth.TRUE else "not "
-                return f"{self.name(operand)} is {self.value(operand)}, {outside}between {self.value(low)} and {self.value(high)}"
+                limits = f"{self.value(low)} and {self.value(high)}"
+                return f"{self.name(operand)} is {self.value(operand)}, {outside}between {limits}"
             case Member(operand, choices):
                 outside = "" if truth is Truth.TRUE else "not "
-                return f"{self.name(operand)} is {self.value(operand)}, {outside}one of {', '.join(map(self.value, choices))}"
+                listed = ", ".join(map(self.value, choices))
+                return f"{self.name(operand)} is {self.value(operand)}, {outside}one of {listed}"
             case Contains(operand, part):
                 negation = "" if truth is Truth.TRUE else "does not contain"
                 return (

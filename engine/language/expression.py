@@ -5,11 +5,11 @@ Trees are frozen and hashable, so that equal leaves of different rules can be in
 offsets into the text they were read from; they do not take part in equality.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from typing import Literal, NamedTuple
+from typing import Final, Literal, NamedTuple
 
-from engram_diagnose.engine.facts.unit import Unit
+from engram_diagnose.engine.facts.unit import UNITS, Unit
 from engram_diagnose.engine.language.problem import Mark
 
 ArithmeticOperator = Literal["+", "-", "*", "/"]
@@ -147,6 +147,9 @@ class Contains:
 Arithmetics = Number | Text | Reference | Named | Negative | Arithmetic | Call | Aggregated
 Expression = Arithmetics | Comparison | Between | Member | Contains
 
+UNREADABLE: Final = Named("", Number(0.0, UNITS[""]))
+"""Stands for a `let` or a parameter whose own problem is recorded; what uses it is dropped without another."""
+
 
 @dataclass(frozen=True, slots=True)
 class Leaf:
@@ -217,6 +220,22 @@ def walk(node: Expression) -> Iterator[Expression]:
     yield node
     for child in children(node):
         yield from walk(child)
+
+
+class Extent(NamedTuple):
+    """How many nodes a tree has when its names are written out, and how deep it goes."""
+
+    size: int
+    depth: int
+
+
+def extent(node: Expression, names: Mapping[str, Extent]) -> Extent:
+    """The extent of a tree; `names` are the extents of what names stand for, so that none is walked twice."""
+    if isinstance(node, Named):
+        known = names.get(node.name, Extent(1, 1))
+        return Extent(known.size + 1, known.depth + 1)
+    parts = [extent(child, names) for child in children(node)]
+    return Extent(1 + sum(part.size for part in parts), 1 + max((part.depth for part in parts), default=0))
 
 
 def references(node: Expression) -> Iterator[Reference]:

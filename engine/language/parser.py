@@ -20,6 +20,7 @@ from typing import Final
 from engram_diagnose.engine.facts.scope import DIMENSIONS, scope_of
 from engram_diagnose.engine.facts.unit import TIME, UNITS, parse_quantity
 from engram_diagnose.engine.language.expression import (
+    UNREADABLE,
     Aggregated,
     Arithmetic,
     Between,
@@ -369,6 +370,8 @@ def _held(test: Expression, seconds: int, token: Token) -> Expression:
     if not isinstance(test, Comparison) or test.operator in ("==", "!="):
         raise ExpressionError("`for` needs a comparison with >, >=, < or <=", token.start, token.end)
     left, right = _through_names(test.left), _through_names(test.right)
+    if UNREADABLE in (left, right):
+        return test
     flipped = isinstance(left, Number)
     fact, limit = (right, left) if flipped else (left, right)
     if not isinstance(fact, Reference) or not _constant(limit):
@@ -384,7 +387,7 @@ def _held(test: Expression, seconds: int, token: Token) -> Expression:
 
 
 def _through_names(node: Expression) -> Expression:
-    while isinstance(node, Named):
+    while isinstance(node, Named) and node is not UNREADABLE:
         node = node.body
     return node
 

@@ -4,11 +4,12 @@ Static checks of expressions: do the facts exist, do the units fit, can the test
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
-from typing import Any, Final, Literal
+from typing import Any, Final, Literal, NamedTuple
 
 from engram_diagnose.engine.facts.catalogue import FactSpec, split_window
-from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Dimension, format_value
+from engram_diagnose.engine.facts.unit import NUMBER, Dimension, format_value
 from engram_diagnose.engine.language.expression import (
+    UNREADABLE,
     Aggregated,
     Arithmetic,
     Between,
@@ -16,6 +17,7 @@ from engram_diagnose.engine.language.expression import (
     Comparison,
     Contains,
     Expression,
+    Extent,
     Member,
     Named,
     Negative,
@@ -60,8 +62,12 @@ _TRUTH: Final = Type("truth")
 _BOOL: Final = Type("bool")
 _TEXT: Final = Type("text")
 
-UNREADABLE: Final = Named("", Number(0.0, UNITS[""]))
-"""Stands for a `let` or parameter whose own problem is recorded: what uses it is dropped without another."""
+
+class Let(NamedTuple):
+    """What a rule's name yields, and the extent of what it stands for."""
+
+    kind: Type
+    extent: Extent
 
 
 class Mismatch(Exception):  # noqa: N818 -- no error of its own: its finding is recorded
@@ -75,7 +81,7 @@ class Checker:
     """
     Checks expressions against a vocabulary; `findings` collects what is wrong.
 
-    `lets` are the types of the rule's names, where they are known already. `may_ask` allows `known(fact)`, by which a
+    `lets` are the rule's names, as far as they were checked already; `size` counts what those in use stand for. `may_ask` allows `known(fact)`, by which a
     table takes the best of several sources.
     """
 
@@ -85,7 +91,7 @@ class Checker:
         names: Iterable[str],
         scope: tuple[str, ...] = (),
         *,
-        lets: Mapping[str, Type] | None = None,
+        lets: Mapping[str, Let] | None = None,
         may_ask: bool = False,
     ) -> None:
         self._resolve = resolve
@@ -93,6 +99,7 @@ class Checker:
         self._scope = scope
         self._lets = lets or {}
         self._may_ask = may_ask
+        self.size = 0
         self.findings: list[Finding] = []
 
     def condition(self, expression: Expression) -> Type | None:
@@ -149,7 +156,8 @@ class Checker:
     def _named(self, node: Named) -> Type:
         known = self._lets.get(node.name)
         if known is not None:
-            return known
+            self.size += known.extent.size
+            return known.kind
         if node.body is UNREADABLE or node is UNREADABLE:
             raise Mismatch
         checker = Checker(self._resolve, self._names, self._scope)
@@ -182,7 +190,7 @@ class Checker:
         if spec is None:
             raise self._stop(f"unknown fact {node.name}", node.span, self._unknown_hint(node.name))
         if window is not None and known is not None and known.kind == "number":
-            if known.counter and window.kind in ("avg", "min", "max", "slope"):
+            if known.counter and window.kind != "rate":
                 hint = f"write {base}@rate_5m"
                 raise self._stop(f"{base} only ever grows; its rate is what tells", node.span, hint)
             if not known.counter and window.kind == "rate":

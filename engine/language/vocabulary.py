@@ -3,11 +3,14 @@ The names rules may use: the catalogue's facts, the verdicts of rules, and targe
 """
 
 from collections.abc import Iterable, Mapping
+from typing import Final
 
 from engram_diagnose.engine.facts.catalogue import Catalogue, FactSpec
+from engram_diagnose.engine.facts.scope import DIMENSIONS
 from engram_diagnose.engine.facts.unit import UNITS
+from engram_diagnose.engine.language.expression import Reference
 
-TARGET_PREFIX = "target."
+TARGET_PREFIX: Final = "target."
 
 
 class Vocabulary:
@@ -19,23 +22,18 @@ class Vocabulary:
             rule: verdict_spec(rule) for rule in rule_ids if rule not in catalogue.facts
         }
         self._specs |= target_specs(catalogue)
-        self._names: tuple[str, ...] | None = None
+        self.names: Final = (*catalogue.facts, *self._specs)
+        """Every name without its windows, for suggestions."""
+        self.references: Final[dict[str, Reference]] = {}
+        """Names with labels that were read and checked already."""
 
     def spec(self, name: str) -> FactSpec | None:
         """The entry for a name, or None when nothing is called that."""
-        if name not in self._specs:
-            self._specs[name] = self.catalogue.spec(name)
-        return self._specs[name]
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """Every name without its windows, for suggestions."""
-        if self._names is None:
-            self._names = (
-                *self.catalogue.facts,
-                *(name for name, spec in self._specs.items() if spec),
-            )
-        return self._names
+        try:
+            return self._specs[name]
+        except KeyError:
+            spec = self._specs[name] = self.catalogue.spec(name)
+            return spec
 
 
 def verdict_spec(rule: str) -> FactSpec:
@@ -45,7 +43,7 @@ def verdict_spec(rule: str) -> FactSpec:
         "bool",
         UNITS[""],
         f"the verdict of {rule}",
-        _ANY_LABELS,
+        DIMENSIONS,
         low=0,
         high=1,
         origin="rules",
@@ -62,5 +60,3 @@ def target_specs(catalogue: Catalogue) -> Mapping[str, FactSpec]:
             specs[name] = FactSpec(name, spec.kind, spec.unit, target.doc, spec.scope, origin="targets")
     return specs
 
-
-_ANY_LABELS = ("operation", "space", "tier", "hops", "device", "node", "core")

@@ -3,7 +3,8 @@ Confidence: P(cause | its gate is true), moved in log-odds by evidence.
 
     logit(confidence) = logit(prior) + Σ over groups of the strongest piece's log likelihood ratio
 
-Evidence that nothing is known of moves no figure; it widens the interval, whose ends are what the confidence would be if
+Evidence that nothing is known of moves no figure; it widens the interval, whose ends are what the confidence would be
+if
 everything unknown spoke against the cause, or for it.
 """
 
@@ -29,7 +30,8 @@ class Piece:
     """
     One piece of evidence, weighed. `log_ratio` is what it adds when it is counted; `low` and `high` what it could add.
 
-    `condition` is the test that counts (of graded evidence, the step); `counted` is false for a piece that a stronger one of
+    `condition` is the test that counts (of graded evidence, the step); `counted` is false for a piece that a stronger
+    one of
     its group stands in for.
     """
 
@@ -69,8 +71,14 @@ def confidence(rule: Rule, seen: Seen, scales: Scales, raw: RawSource) -> Confid
     high = [_extreme([pieces[i].high for i in group]) for group in groups]
     shown = tuple(_marked(piece, piece.truth is Truth.UNKNOWN or id(piece) in counted) for piece in pieces)
     middle = _sigmoid(math.fsum([start, *point]))
-    return Confidence(prior, middle, min(middle, _sigmoid(math.fsum([start, *low]))),
-                      max(middle, _sigmoid(math.fsum([start, *high]))), shown, weakened)  # fmt: skip
+    return Confidence(
+        prior,
+        middle,
+        min(middle, _sigmoid(math.fsum([start, *low]))),
+        max(middle, _sigmoid(math.fsum([start, *high]))),
+        shown,
+        weakened,
+    )
 
 
 def _prior(word: str, scales: Scales, *, weakened: bool) -> float:
@@ -83,8 +91,17 @@ def _sigmoid(log_odds: float) -> float:
 
 
 def _marked(piece: Piece, counted: bool) -> Piece:
-    return Piece(piece.evidence, piece.condition, piece.truth, piece.strength, piece.log_ratio, piece.low, piece.high,
-                 counted, piece.proxy)  # fmt: skip
+    return Piece(
+        piece.evidence,
+        piece.condition,
+        piece.truth,
+        piece.strength,
+        piece.log_ratio,
+        piece.low,
+        piece.high,
+        counted,
+        piece.proxy,
+    )
 
 
 def _weigh(evidence: Evidence | Graded, seen: Seen, scales: Scales) -> Piece:

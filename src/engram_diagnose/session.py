@@ -23,12 +23,22 @@ def rule_digests(loaded: Loaded) -> dict[str, dict[str, Any]]:
     """Each pack's version, and one digest over every rule file in force."""
     digest = hashlib.sha256()
     for name in sorted(loaded.texts):
-        digest.update(name.rpartition("/")[2].encode() + b"\0" + loaded.texts[name].encode("utf-8", "surrogatepass") + b"\0")
-    return {pack: {"version": version, "digest": digest.hexdigest()[:16]} for pack, version in loaded.rules.packs.items()}
+        digest.update(
+            name.rpartition("/")[2].encode() + b"\0" + loaded.texts[name].encode("utf-8", "surrogatepass") + b"\0"
+        )
+    return {
+        pack: {"version": version, "digest": digest.hexdigest()[:16]} for pack, version in loaded.rules.packs.items()
+    }
 
 
-def diagnose_bundle(bundle: Bundle, expert: Expert, *, baseline: Bundle | None = None, target_set: str = "",
-                    decide: Decide = decide_with_closures) -> Diagnosis:  # fmt: skip
+def diagnose_bundle(
+    bundle: Bundle,
+    expert: Expert,
+    *,
+    baseline: Bundle | None = None,
+    target_set: str = "",
+    decide: Decide = decide_with_closures,
+) -> Diagnosis:
     """
     Diagnose a bundle. The same bundle, rules and options give the same diagnosis to the last bit.
 
@@ -38,10 +48,15 @@ def diagnose_bundle(bundle: Bundle, expert: Expert, *, baseline: Bundle | None =
     facts = facts_of_bundle(bundle, catalogue, wanted)
     if baseline is not None:
         facts += baseline_facts(facts_of_bundle(baseline, catalogue, _bases(wanted)))
-    subject = Subject(bundle.instance, bundle.host_name or bundle.host, bundle.time, bundle.dialect, target_set or bundle.targets_set or "target")
+    subject = Subject(
+        bundle.instance,
+        bundle.host_name or bundle.host,
+        bundle.time,
+        bundle.dialect,
+        target_set or bundle.targets_set or "target",
+    )
     return expert.diagnose(facts, subject, decide=decide)
 
 
 def _bases(wanted: Iterable[str]) -> frozenset[str]:
     return frozenset(name.removesuffix("@baseline") for name in wanted)
-

@@ -6,7 +6,15 @@ from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import login_options, progress, request_of, rules_option, say, source_options, target_set_option
+from engram_diagnose.cli.options import (
+    login_options,
+    progress,
+    request_of,
+    rules_option,
+    say,
+    source_options,
+    target_set_option,
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})

@@ -41,4 +41,6 @@ def _report_rules(error: object) -> None:
                 texts[name] = ""
         click.echo(excerpt(problem, texts), err=True)
     count = len(error.problems)
-    click.echo(f"engram-diagnose: {count} problem{'' if count == 1 else 's'} in the rules; nothing was diagnosed", err=True)
+    click.echo(
+        f"engram-diagnose: {count} problem{'' if count == 1 else 's'} in the rules; nothing was diagnosed", err=True
+    )

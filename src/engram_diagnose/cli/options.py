@@ -17,7 +17,7 @@ SETS: Final = ("floor", "target", "baseline")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Instant(click.ParamType):
+class Instant(click.ParamType):  # type: ignore[type-arg] -- generic since click 8.5, and we run on 8.1
     """A time: ISO 8601 (UTC where no zone is given), seconds since the epoch, or so long ago, such as 15m."""
 
     name = "TIME"
@@ -37,7 +37,7 @@ class Instant(click.ParamType):
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-class Duration(click.ParamType):
+class Duration(click.ParamType):  # type: ignore[type-arg] -- see Instant
     """A length of time in seconds, such as 5, 90s, 30m or 1h."""
 
     name = "DURATION"
@@ -67,40 +67,97 @@ def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     return click.option(*names, envvar=variable, **settings)
 
 
-rules_option = _option("--rules", "packs", multiple=True, type=click.Path(path_type=Path), metavar="PATH",
-                       help="A rule pack, file or folder, laid over the built-in rules; may be repeated.")  # fmt: skip
+rules_option = _option(
+    "--rules",
+    "packs",
+    multiple=True,
+    type=click.Path(path_type=Path),
+    metavar="PATH",
+    help="A rule pack, file or folder, laid over the built-in rules; may be repeated.",
+)
 
 source_options = together(
     _option("--prometheus", metavar="URL", help="Prometheus (or Thanos, Mimir, VictoriaMetrics) to ask."),
     _option("--instance", default="", metavar="HOST:PORT", help="The server, as Prometheus calls it."),
-    _option("--node-instance", default="", metavar="HOST:PORT", help="The node exporter of the server's host, as Prometheus calls it."),
+    _option(
+        "--node-instance",
+        default="",
+        metavar="HOST:PORT",
+        help="The node exporter of the server's host, as Prometheus calls it.",
+    ),
     _option("--metrics", "metrics_url", default="", metavar="URL", help="A plain exposition endpoint, scraped twice."),
-    _option("--server", "server_url", default="", metavar="URL", help="The server's own address, for its health and JSON metrics."),
+    _option(
+        "--server",
+        "server_url",
+        default="",
+        metavar="URL",
+        help="The server's own address, for its health and JSON metrics.",
+    ),
     _option("--config", "config_file", default="", metavar="FILE", help="The server's configuration file."),
-    _option("--data-dir", default="", metavar="DIR", help="Where the server keeps its data; decides which disk is looked at."),
+    _option(
+        "--data-dir",
+        default="",
+        metavar="DIR",
+        help="Where the server keeps its data; decides which disk is looked at.",
+    ),
     _option("--pid", type=int, help="The server's process on this host."),
-    _option("--dialect", default="", metavar="NAME", help="Which release's names to expect, when they cannot be told: guide, engram-0.1."),
+    _option(
+        "--dialect",
+        default="",
+        metavar="NAME",
+        help="Which release's names to expect, when they cannot be told: guide, engram-0.1.",
+    ),
     _option("--at", type=Instant(), help="Diagnose a past time: ISO 8601, seconds since the epoch, or 15m (ago)."),
-    _option("--seconds", type=Duration(), default=5.0, show_default="5", help="How long to watch this host's counters."),
-    _option("--before", type=Duration(), default=3600.0, show_default="1h", help="How far back the quiet time lies that changes are measured against."),
+    _option(
+        "--seconds", type=Duration(), default=5.0, show_default="5", help="How long to watch this host's counters."
+    ),
+    _option(
+        "--before",
+        type=Duration(),
+        default=3600.0,
+        show_default="1h",
+        help="How far back the quiet time lies that changes are measured against.",
+    ),
     _option("--local/--no-local", default=True, help="Whether to look at this host when the server runs on it."),
     _option("--memory-constrained", is_flag=True, help="Say that the server must get by with little memory."),
-)  # fmt: skip
+)
 
 login_options = together(
-    _option("--bearer-token-file", type=click.Path(exists=True, dir_okay=False), help="File with the bearer token for Prometheus."),
-    _option("--basic-auth-file", type=click.Path(exists=True, dir_okay=False), help="File with user:password for Prometheus."),
-    _option("--header", "headers", multiple=True, metavar="NAME:VALUE", help="A further header for Prometheus, such as X-Scope-OrgID:tenant."),
+    _option(
+        "--bearer-token-file",
+        type=click.Path(exists=True, dir_okay=False),
+        help="File with the bearer token for Prometheus.",
+    ),
+    _option(
+        "--basic-auth-file",
+        type=click.Path(exists=True, dir_okay=False),
+        help="File with user:password for Prometheus.",
+    ),
+    _option(
+        "--header",
+        "headers",
+        multiple=True,
+        metavar="NAME:VALUE",
+        help="A further header for Prometheus, such as X-Scope-OrgID:tenant.",
+    ),
     _option("--ca-file", default="", type=click.Path(), help="Certificates to trust instead of the system's."),
     _option("--client-cert", default="", type=click.Path(), help="Client certificate, PEM."),
     _option("--client-key", default="", type=click.Path(), help="Its key, when that is in a file of its own."),
     _option("--insecure", is_flag=True, help="Do not verify Prometheus's certificate."),
-    _option("--timeout", type=Duration(), default=10.0, show_default="10", help="Longest wait for one answer of Prometheus."),
-    _option("--server-token-file", type=click.Path(exists=True, dir_okay=False), help="File with the server's API key."),
-)  # fmt: skip
+    _option(
+        "--timeout", type=Duration(), default=10.0, show_default="10", help="Longest wait for one answer of Prometheus."
+    ),
+    _option(
+        "--server-token-file", type=click.Path(exists=True, dir_okay=False), help="File with the server's API key."
+    ),
+)
 
-target_set_option = _option("--targets", "target_set", type=click.Choice(SETS),
-                            help="Which set of targets to hold the server to (the bundle's own, else target).")  # fmt: skip
+target_set_option = _option(
+    "--targets",
+    "target_set",
+    type=click.Choice(SETS),
+    help="Which set of targets to hold the server to (the bundle's own, else target).",
+)
 
 
 def request_of(values: dict[str, Any]) -> Any:
@@ -115,14 +172,24 @@ def request_of(values: dict[str, Any]) -> Any:
     prometheus = _prometheus(values)
     token_file = values.pop("server_token_file")
     at, target_set = values.pop("at"), values.pop("target_set") or "target"
-    return Request(prometheus=prometheus, server_token=_secret(token_file) if token_file else "", at=at or 0.0,
-                   statements=statements, target_set=target_set, **values)  # fmt: skip
+    return Request(
+        prometheus=prometheus,
+        server_token=_secret(token_file) if token_file else "",
+        at=at or 0.0,
+        statements=statements,
+        target_set=target_set,
+        **values,
+    )
 
 
 def _prometheus(values: dict[str, Any]) -> Any:
     from engram_diagnose.collectors.prometheus.options import PrometheusOptions, problem_of
 
-    url, token_file, login_file = values.pop("prometheus"), values.pop("bearer_token_file"), values.pop("basic_auth_file")
+    url, token_file, login_file = (
+        values.pop("prometheus"),
+        values.pop("bearer_token_file"),
+        values.pop("basic_auth_file"),
+    )
     headers = _headers(values.pop("headers"))
     tls = {key: values.pop(key) for key in ("ca_file", "client_cert", "client_key")}
     verify, timeout = not values.pop("insecure"), values.pop("timeout")
@@ -131,7 +198,9 @@ def _prometheus(values: dict[str, Any]) -> Any:
     if token_file and login_file:
         raise click.UsageError("--bearer-token-file and --basic-auth-file exclude each other")
     user, _, password = _secret(login_file).partition(":") if login_file else ("", "", "")
-    options = PrometheusOptions(url, _secret(token_file) if token_file else "", user, password, headers, verify, timeout=timeout, **tls)
+    options = PrometheusOptions(
+        url, _secret(token_file) if token_file else "", user, password, headers, verify, timeout=timeout, **tls
+    )
     if problem := problem_of(options):
         raise click.UsageError(problem)
     return options

@@ -5,7 +5,15 @@ from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import login_options, progress, request_of, rules_option, say, source_options, target_set_option
+from engram_diagnose.cli.options import (
+    login_options,
+    progress,
+    request_of,
+    rules_option,
+    say,
+    source_options,
+    target_set_option,
+)
 from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, exit_code, print_document
 
 
@@ -19,14 +27,35 @@ from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, exit_
 @click.option("--save", metavar="FILE", help="Keep the bundle that was collected.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--output", "-o", default="", metavar="FILE", help="Write there instead of stdout.")
-@click.option("--fail-on", type=click.Choice((*SEVERITIES, "never")), default="warning", show_default=True,
-              help="Exit with 1 from this severity on.")  # fmt: skip
-@click.option("--engine", type=click.Choice(("closures", "durable", "reference")), default="closures", show_default=True,
-              help="Which inference engine decides.")  # fmt: skip
+@click.option(
+    "--fail-on",
+    type=click.Choice((*SEVERITIES, "never")),
+    default="warning",
+    show_default=True,
+    help="Exit with 1 from this severity on.",
+)
+@click.option(
+    "--engine",
+    type=click.Choice(("closures", "durable", "reference")),
+    default="closures",
+    show_default=True,
+    help="Which inference engine decides.",
+)
 @click.option("--verbose", "-v", is_flag=True, help="Show everything that could not be tested, and why.")
 @click.pass_context
-def command(ctx: click.Context, bundle: str | None, packs: tuple[Path, ...], baseline: str | None, save: str | None,
-            form: str, output: str, fail_on: str, engine: str, verbose: bool, **collection: Any) -> None:  # fmt: skip
+def command(
+    ctx: click.Context,
+    bundle: str | None,
+    packs: tuple[Path, ...],
+    baseline: str | None,
+    save: str | None,
+    form: str,
+    output: str,
+    fail_on: str,
+    engine: str,
+    verbose: bool,
+    **collection: Any,
+) -> None:
     """
     Collect and diagnose: what is slow, why, how sure, and what to change.
 
@@ -36,7 +65,11 @@ def command(ctx: click.Context, bundle: str | None, packs: tuple[Path, ...], bas
     from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, read_bundle
 
     target_set = collection["target_set"] or ""
-    collected = read_bundle(bundle) if bundle else collect_bundle(request_of(collection), packs, say=say, progress=progress, save=save)
+    collected = (
+        read_bundle(bundle)
+        if bundle
+        else collect_bundle(request_of(collection), packs, say=say, progress=progress, save=save)
+    )
     document = diagnosis_document(collected, packs, baseline=baseline, target_set=target_set, engine=engine)
     print_document(document, form, output, verbose=verbose)
     answered = any(answer.answered for answer in collected.answers)

@@ -17,7 +17,10 @@ Commands = Mapping[str, click.Command | None]
 
 
 def settings_file() -> Path | None:
-    """ENGRAM_DIAGNOSE_SETTINGS (empty for none), else engram-diagnose/config.toml in the user's configuration, where there is one."""
+    """
+    ENGRAM_DIAGNOSE_SETTINGS (empty for none), else engram-diagnose/config.toml in the user's configuration, where
+    there is one.
+    """
     named = os.environ.get("ENGRAM_DIAGNOSE_SETTINGS")
     if named is not None:
         return Path(named) if named else None
@@ -30,7 +33,8 @@ def defaults(path: Path, commands: Commands) -> dict[str, Any]:
     """
     The settings as click's `default_map`.
 
-    Raises `click.UsageError` that names the file and the key: for a file that cannot be read, and for a name no command has.
+    Raises `click.UsageError` that names the file and the key: for a file that cannot be read, and for a name no
+    command has.
     """
     try:
         found = tomllib.loads(path.read_text(encoding="utf-8"))
@@ -43,15 +47,22 @@ def defaults(path: Path, commands: Commands) -> dict[str, Any]:
     _refuse(path, "", tables, set(options))
     for name, table in tables.items():
         _refuse(path, f"[{name}] ", table, set(options[name]))
-    return {name: {known[key]: value for key, value in (common | tables.get(name, {})).items() if key in known}
-            for name, known in options.items()}  # fmt: skip
+    return {
+        name: {known[key]: value for key, value in (common | tables.get(name, {})).items() if key in known}
+        for name, known in options.items()
+    }
 
 
 def _options(command: click.Command | None) -> dict[str, str]:
     """Option names as they are written, without their dashes, to click's names for them."""
     parameters = command.params if command is not None else []
-    return {option.lstrip("-"): parameter.name or "" for parameter in parameters if isinstance(parameter, click.Option)
-            for option in parameter.opts if option.startswith("--")}  # fmt: skip
+    return {
+        option.lstrip("-"): parameter.name or ""
+        for parameter in parameters
+        if isinstance(parameter, click.Option)
+        for option in parameter.opts
+        if option.startswith("--")
+    }
 
 
 def _refuse(path: Path, where: str, found: Mapping[str, Any], known: set[str]) -> None:
