@@ -5,7 +5,8 @@ A diagnosis: facts and a rule base in; symptoms, ranked causes, and what could n
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from engram_diagnose.engine.facts.catalogue import Catalogue
+from engram_diagnose.engine.facts.admission import admitted
+from engram_diagnose.engine.facts.catalogue import Catalogue, Kind
 from engram_diagnose.engine.facts.fact import Fact, Status, point
 from engram_diagnose.engine.facts.memory import Memory
 from engram_diagnose.engine.facts.scales import Scales
@@ -17,7 +18,7 @@ from engram_diagnose.engine.inference.run import infer
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.engine.language.rule import SEVERITIES, Rule, RuleBase, Suppression
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
-from engram_diagnose.engine.ranking.confidence import UNTOLD, Confidence, confidence
+from engram_diagnose.engine.ranking.confidence import UNTOLD, Basis, Confidence, basis_of, confidence
 from engram_diagnose.engine.ranking.coverage import Coverage, Untestable, coverage, untestable
 from engram_diagnose.engine.ranking.impact import Breach, impact
 
@@ -124,6 +125,8 @@ class Expert:
     loaded: Loaded
     compiled: CompiledRules
     _raw: dict[str, str] = field(default_factory=dict)
+    _kinds: dict[str, Kind | None] = field(default_factory=dict)
+    _bases: dict[str, Basis] = field(default_factory=dict)
 
     def diagnose(self, facts: Iterable[Fact], subject: Subject, *, decide: Decide = decide_with_closures) -> Diagnosis:
         """
@@ -132,12 +135,14 @@ class Expert:
         The same facts, in any order, give the same diagnosis.
         """
         targets = target_facts(self.loaded.catalogue, subject.target_set)
-        inference = infer(self.compiled, [*targets, *facts], at=subject.time, decide=decide)
+        sound = [admitted(fact, self._kind(fact.name)) for fact in facts]
+        inference = infer(self.compiled, [*targets, *sound], at=subject.time, decide=decide)
         memory, firings = inference.memory, inference.firings
         kept, suppressed = _suppress(firings, self.loaded.rules, subject.instance)
         symptoms = tuple(firing for firing in kept if firing.rule.kind == "symptom")
+        missed = _by_rule(firing for firing in symptoms if firing.outcome == "fires")
         concluded = [
-            self._cause(firing, memory, symptoms)
+            self._cause(firing, memory, missed)
             for firing in kept
             if firing.rule.kind == "cause" and firing.outcome == "fires"
         ]
@@ -157,23 +162,22 @@ class Expert:
             suppressed,
             undecided,
             kept,
-            coverage(kept, undecided),
+            coverage(firings, undecided),
             self.loaded.rules,
             self.loaded.catalogue,
             self.loaded.scales,
         )
 
-    def _cause(self, firing: Firing, memory: Memory, symptoms: Sequence[Firing]) -> Cause:
+    def _cause(self, firing: Firing, memory: Memory, missed: Mapping[str, Sequence[Firing]]) -> Cause:
         seen = Seen(memory, firing.scope)
         explained = tuple(
             symptom
-            for symptom in symptoms
-            if symptom.outcome == "fires"
-            and symptom.rule.id in firing.rule.explains
-            and _touch(symptom.scope, firing.scope)
+            for rule_id in sorted(set(firing.rule.explains))
+            for symptom in missed.get(rule_id, ())
+            if _touch(symptom.scope, firing.scope)
         )
         severity = max((symptom.rule.severity for symptom in explained), key=SEVERITIES.index, default="")
-        weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source)
+        weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source, basis=self._basis(firing.rule))
         return Cause(
             firing.rule,
             firing.scope,
@@ -183,9 +187,22 @@ class Expert:
             severity,
         )
 
+    def _kind(self, name: str) -> Kind | None:
+        if name not in self._kinds:
+            spec = self.loaded.catalogue.spec(name.removeprefix(TARGET_PREFIX))
+            verdict: Kind | None = "bool" if name in self.loaded.rules.rules else None
+            self._kinds[name] = verdict if spec is None else spec.kind
+        return self._kinds[name]
+
     def _get_by(self, name: str) -> str:
         spec = self.loaded.catalogue.spec(name)
         return spec.get_by if spec else ""
+
+    def _basis(self, rule: Rule) -> Basis:
+        found = self._bases.get(rule.id)
+        if found is None:
+            found = self._bases[rule.id] = basis_of(rule, self._raw_source)
+        return found
 
     def _raw_source(self, name: str) -> str:
         found = self._raw.get(name)
@@ -232,6 +249,13 @@ def target_facts(catalogue: Catalogue, target_set: str) -> list[Fact]:
     return found
 
 
+def _by_rule(firings: Iterable[Firing]) -> dict[str, list[Firing]]:
+    found: dict[str, list[Firing]] = {}
+    for firing in firings:
+        found.setdefault(firing.rule.id, []).append(firing)
+    return found
+
+
 def _touch(a: Scope, b: Scope) -> bool:
     """Whether one of two scopes encloses the other."""
     return a.encloses(b) or b.encloses(a)
@@ -269,19 +293,21 @@ def _sort_out(
     causes: Sequence[Cause], scales: Scales
 ) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Masked, ...]]:
     """Ranked causes; experimental ones apart; masked ones apart."""
-    masks: dict[str, list[str]] = {}
-    for cause in causes:
-        if cause.confidence.probability >= scales.certainty["likely"] and cause.rule.status != "experimental":
-            for name in cause.rule.masks:
-                masks.setdefault(name, []).append(cause.rule.id)
-    ordered = sorted(causes, key=_order)
-    masked = tuple(Masked(cause, tuple(sorted(masks[cause.rule.id]))) for cause in ordered if cause.rule.id in masks)
-    plain = [cause for cause in ordered if cause.rule.id not in masks]
+    likely = scales.certainty["likely"]
+    sure = [cause for cause in causes if cause.confidence.probability >= likely and cause.rule.status != "experimental"]
+    masked: list[Masked] = []
+    plain: list[Cause] = []
+    for cause in sorted(causes, key=_order):
+        by = {other.rule.id for other in sure if cause.rule.id in other.rule.masks and _touch(other.scope, cause.scope)}
+        if by:
+            masked.append(Masked(cause, tuple(sorted(by))))
+        else:
+            plain.append(cause)
     experimental = tuple(cause for cause in plain if cause.rule.status == "experimental")
     return (
         _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin),
         experimental,
-        masked,
+        tuple(masked),
     )
 
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
-from engram_diagnose.engine.diagnosis import Cause, Diagnosis
+from engram_diagnose.engine.diagnosis import TARGET_TAG, Cause, Diagnosis
 from engram_diagnose.engine.explanation.instruction import filled_command, literal, wished
 from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
 from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, read_by, trace
@@ -67,7 +67,8 @@ class _Writer:
             ],
             "unexplained": [self._head(firing.rule, firing.scope) for firing in self._unexplained(missed)],
             "not_testable": [self._untestable(item) for item in self._undecided("cause")],
-            "symptoms_not_tested": [self._untestable(item) for item in self._undecided("symptom")],
+            "symptoms_not_tested": [self._untestable(item) | {"target": TARGET_TAG in item.firing.rule.tags}
+                                    for item in self._undecided("symptom")],
             "symptoms_met": [self._ruled_out(firing) for firing in diagnosis.symptoms if firing.outcome == "refuted"],
             "ruled_out": [
                 self._ruled_out(firing)
@@ -124,6 +125,7 @@ class _Writer:
         tests = trace(firing.rule.when, self._seen(firing), self._vocabulary)
         return self._head(firing.rule, firing.scope) | {
             "severity": firing.rule.severity,
+            "target": TARGET_TAG in firing.rule.tags,
             "reason": firing.rule.reason,
             "tests": [self._test(test) for test in deciding(tests, Truth.TRUE)],
             "explained_by": [cause.rule.id for cause in self._diagnosis.causes if firing in cause.explained],
@@ -213,6 +215,8 @@ class _Writer:
             "sentence": sentence,
             "strength": piece.strength,
             "log_ratio": _rounded(piece.log_ratio),
+            "log_ratio_low": _rounded(piece.low),
+            "log_ratio_high": _rounded(piece.high),
             "counted": piece.counted,
             "group": piece.evidence.group or None,
             "proxy": piece.proxy,
@@ -281,7 +285,9 @@ class _Writer:
         dialect = self._diagnosis.catalogue.dialects.get(self._diagnosis.subject.dialect)
         key = dialect.keys.get(change.parameter) if dialect else None
         kind = self._diagnosis.catalogue.parameters[change.parameter].kind
-        value = None if key is None or change.wanted is None else literal(change.wanted, key.unit, kind)
+        if key is None or not key.key or change.wanted is None:
+            return None
+        value = literal(change.wanted, key.unit, kind)
         return f"{change.key} = {value}" if value is not None else None
 
     # What was not concluded
@@ -402,30 +408,28 @@ def verdict(diagnosis: Diagnosis) -> Json:
     """
     The answer in a sentence, and its state: `missed`, `met`, `partly-tested` or `untested`.
 
-    *Met* is said only when every target could be tested.
+    *Met* is said only when every target could be tested, and none that is missed is suppressed.
     """
-    tested, targets = diagnosis.targets_tested()
     missed = diagnosis.missed()
     worst = max((firing.rule.severity for firing in missed), key=SEVERITIES.index, default=None)
+    state, sentence = _judgement(diagnosis)
+    return {"state": state, "severity": worst, "sentence": sentence}
+
+
+def _judgement(diagnosis: Diagnosis) -> tuple[str, str]:
+    tested, targets = diagnosis.targets_tested()
+    missed = diagnosis.missed()
+    accepted = sum(item.firing.rule.kind == "symptom" for item in diagnosis.suppressed)
     if missed:
         causes = sum(1 for cause in diagnosis.causes if cause.severity)
-        state, sentence = (
-            "missed",
-            f"{_count(len(missed), 'symptom')} found, {_count(causes, 'cause')} concluded",
-        )
-    elif not tested:
-        state, sentence = (
-            "untested",
-            "no target could be tested: nothing can be said about this server's health",
-        )
-    elif tested < targets:
-        state, sentence = (
-            "partly-tested",
-            f"no target is missed among the {tested} of {targets} that could be tested",
-        )
-    else:
-        state, sentence = "met", f"all {targets} targets are met"
-    return {"state": state, "severity": worst, "sentence": sentence}
+        return "missed", f"{_count(len(missed), 'symptom')} found, {_count(causes, 'cause')} concluded"
+    if accepted:
+        return "partly-tested", f"nothing is missed beyond {_count(accepted, 'symptom')} that the site accepts"
+    if not tested:
+        return "untested", "no target could be tested: nothing can be said about this server's health"
+    if tested < targets:
+        return "partly-tested", f"no target is missed among the {tested} of {targets} that could be tested"
+    return "met", f"all {targets} targets are met"
 
 
 def _count(number: int, noun: str) -> str:

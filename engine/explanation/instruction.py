@@ -2,6 +2,7 @@
 What an operator types or looks for: commands, lines of configuration, and what should come of them.
 """
 
+import json
 import re
 from typing import Final
 
@@ -57,7 +58,7 @@ def literal(value: Value, unit: Unit, kind: str) -> str | None:
     None for an interval, which no key can hold.
     """
     if isinstance(value, str):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+        return json.dumps(value, ensure_ascii=False)
     low, high = value
     if low != high:
         return None

@@ -77,7 +77,7 @@ def _change(setting: Setting, seen: Seen, catalogue: Catalogue, dialect: str) ->
         else f"{setting.text} (cannot be computed: something it needs is unknown)",
         key,
         spec.restart,
-        keys is not None and setting.parameter not in keys and spec.restart != "host",
+        keys is not None and not key and spec.restart != "host",
     )
 
 

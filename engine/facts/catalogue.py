@@ -121,7 +121,12 @@ class ConfigKey:
 
 @dataclass(frozen=True, slots=True)
 class Dialect:
-    """The names one release of the server uses."""
+    """
+    The names one release of the server uses.
+
+    `metrics_path` is where the server publishes them in `metrics_format`, `exposition_path` where it has the text
+    exposition beside another format.
+    """
 
     name: str
     title: str
@@ -133,6 +138,7 @@ class Dialect:
     keys: Mapping[str, ConfigKey]
     known_keys: tuple[str, ...] = ()
     default_port: int = 0
+    exposition_path: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -174,7 +180,7 @@ class Window:
     seconds: float = 0.0
 
 
-_WINDOW: Final = re.compile(r"(avg|min|max|rate|slope)_(\d+)(s|m|h)")
+_WINDOW: Final = re.compile(r"(avg|min|max|rate|slope)_([0-9]{1,6})(s|m|h)")
 _SECONDS: Final = {"s": 1, "m": 60, "h": 3600}
 BEFORE: Final = Window("before")
 BASELINE: Final = Window("baseline")

@@ -43,6 +43,7 @@ class Reason(Enum):
     STALE = "the last sample is too old"
     NAN = "the source said NaN"
     TOO_FEW_SAMPLES = "too few samples in the window"
+    TOO_COARSE = "it is known, but too coarsely to decide"
     WINDOW_NOT_COLLECTED = "this window was not collected"
     RESET = "the counter was reset in the window"
     BUCKET_OVERFLOW = "beyond the last histogram bucket"

@@ -137,8 +137,11 @@ COMPARISONS: Final[dict[str, Callable[[Interval, Interval], Truth]]] = {
 
 
 def total(items: list[Interval]) -> Maybe:
-    """The sum of several, rounded once, so that their order does not matter."""
-    return _checked(math.fsum(a[0] for a in items), math.fsum(a[1] for a in items))
+    """The sum of several, rounded once, whatever their order; unknown when it leaves the floats."""
+    try:
+        return _checked(math.fsum(sorted(a[0] for a in items)), math.fsum(sorted(a[1] for a in items)))
+    except (OverflowError, ValueError):  # fsum raises where + would give an infinity, or NaN for ∞ − ∞
+        return None
 
 
 def fold(function: str, values: list[Maybe]) -> Maybe:

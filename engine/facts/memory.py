@@ -2,7 +2,7 @@
 Working memory: the facts of one diagnosis.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from engram_diagnose.engine.facts.fact import Fact, Value
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
@@ -13,35 +13,57 @@ class Memory:
     Facts by name and scope.
 
     A look-up takes the nearest enclosing scope: what is said of `{operation=recall}` holds for
-    `{operation=recall, space=a}` unless something narrower is said. Of two scopes as near, the one whose labels come first in
-    `scope.DIMENSIONS` wins.
+    `{operation=recall, space=a}` unless something narrower is said. Of two scopes as near, the one whose labels come
+    first in `scope.DIMENSIONS` wins.
     """
 
     def __init__(self, facts: Iterable[Fact] = ()) -> None:
-        self._facts: dict[str, dict[Scope, Fact]] = {}
+        self._plain: dict[str, Fact] = {}
+        self._narrow: dict[str, dict[Scope, Fact]] = {}
+        plain = self._plain
         for fact in facts:
-            self.add(fact)
+            if fact.scope == INSTANCE and fact.name not in plain:
+                plain[fact.name] = fact
+            else:
+                self.add(fact)
 
     def add(self, fact: Fact) -> None:
         """Put a fact in; it replaces one of the same name and scope unless that is known and this is not."""
-        scopes = self._facts.setdefault(fact.name, {})
+        if fact.scope == INSTANCE:
+            old = self._plain.get(fact.name)
+            if fact.value is not None or old is None or old.value is None:
+                self._plain[fact.name] = fact
+            return
+        scopes = self._narrow.setdefault(fact.name, {})
         if fact.value is not None or (old := scopes.get(fact.scope)) is None or old.value is None:
             scopes[fact.scope] = fact
 
+    @property
+    def plain(self) -> Mapping[str, Fact]:
+        """What is said of the instance, by name."""
+        return self._plain
+
+    @property
+    def narrow(self) -> Mapping[str, Mapping[Scope, Fact]]:
+        """What is said of narrower scopes than the instance, by name and scope."""
+        return self._narrow
+
     def at(self, name: str) -> dict[Scope, Fact]:
         """Every fact of a name, by scope."""
-        return self._facts.get(name, {})
+        found = dict(self._narrow.get(name, ()))
+        if name in self._plain:
+            found[INSTANCE] = self._plain[name]
+        return found
 
     def lookup(self, name: str, scope: Scope = INSTANCE) -> Fact | None:
         """The fact that a scope sees, or None when nothing, not even *unknown*, is said."""
-        scopes = self._facts.get(name)
-        if scopes is None:
-            return None
-        for enclosing in enclosing_scopes(scope):
-            fact = scopes.get(enclosing)
-            if fact is not None:
-                return fact
-        return None
+        scopes = self._narrow.get(name)
+        if scopes is not None:
+            for enclosing in enclosing_scopes(scope):
+                fact = scopes.get(enclosing)
+                if fact is not None:
+                    return fact
+        return self._plain.get(name)
 
     def value(self, name: str, scope: Scope = INSTANCE) -> Value | None:
         """The value that a scope sees, or None."""
@@ -50,12 +72,12 @@ class Memory:
 
     def __iter__(self) -> Iterator[Fact]:
         """All facts, ordered by name and scope."""
-        for name in sorted(self._facts):
-            scopes = self._facts[name]
+        for name in sorted(self._plain.keys() | self._narrow.keys()):
+            scopes = self.at(name)
             yield from (scopes[scope] for scope in sorted(scopes))
 
     def __len__(self) -> int:
-        return sum(map(len, self._facts.values()))
+        return len(self._plain) + sum(map(len, self._narrow.values()))
 
 
 _CACHE: dict[Scope, tuple[Scope, ...]] = {}

@@ -6,9 +6,8 @@ encloses another when every label of it stands in the other with the same value.
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from functools import lru_cache
-from typing import Final
+from typing import Final, NamedTuple
 
 DIMENSIONS: Final = ("operation", "space", "tier", "hops", "device", "node", "core")
 """The labels a scope may carry, in the order in which they are printed."""
@@ -16,9 +15,12 @@ DIMENSIONS: Final = ("operation", "space", "tier", "hops", "device", "node", "co
 _ORDER = {name: index for index, name in enumerate(DIMENSIONS)}
 
 
-@dataclass(frozen=True, slots=True, order=True)
-class Scope:
-    """Labels as sorted pairs; build one with `scope_of`."""
+class Scope(NamedTuple):
+    """
+    Labels as sorted pairs; build one with `scope_of`.
+
+    A tuple, because scopes are what facts and frames are found by, and only built-in types hash without a call.
+    """
 
     labels: tuple[tuple[str, str], ...] = ()
 
@@ -34,12 +36,11 @@ class Scope:
         return all(other.get(name) == value for name, value in self.labels)
 
     def project(self, dimensions: Iterable[str]) -> "Scope":
-        """This scope without the labels that are not in `dimensions`."""
-        wanted = frozenset(dimensions)
-        return _intern(tuple(label for label in self.labels if label[0] in wanted))
+        """The scope without the labels that are not in `dimensions`."""
+        return _projected(self.labels, tuple(dimensions))
 
     def with_labels(self, labels: Mapping[str, str]) -> "Scope":
-        """This scope narrowed (or overridden) by `labels`."""
+        """The scope narrowed (or overridden) by `labels`."""
         return scope_of(dict(self.labels) | dict(labels)) if labels else self
 
     def __str__(self) -> str:
@@ -49,6 +50,11 @@ class Scope:
 @lru_cache(maxsize=65536)
 def _intern(labels: tuple[tuple[str, str], ...]) -> Scope:
     return Scope(labels)
+
+
+@lru_cache(maxsize=65536)
+def _projected(labels: tuple[tuple[str, str], ...], dimensions: tuple[str, ...]) -> Scope:
+    return _intern(tuple(label for label in labels if label[0] in dimensions))
 
 
 def scope_of(labels: Mapping[str, str]) -> Scope:

@@ -77,7 +77,7 @@ def _table() -> dict[str, Unit]:
 
 UNITS: Final = _table()
 
-_QUANTITY = re.compile(r"\s*([-+]?(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?)\s*([%A-Za-zµ/]*)\s*")
+_QUANTITY = re.compile(r"\s*([-+]?(?:[0-9][0-9_]*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?)\s*([%A-Za-zµ/]*)\s*")
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,11 +111,15 @@ def parse_quantity(text: str) -> Quantity:
 
 
 def _scaled(number: str, unit: Unit) -> float:
-    """In decimal, so that 70% is 0.7 and 9.3ms is 0.0093 to the last bit."""
+    """In decimal, so that 70% is 0.7, 9.3ms is 0.0093 and 6/min is 0.1 to the last bit."""
     if unit.factor == 1.0:
         return float(number)
+    divisor = round(1 / unit.factor)
     try:
-        return float(Decimal(number.replace("_", "")) * Decimal(repr(unit.factor)))
+        figure = Decimal(number.replace("_", ""))
+        if divisor > 1 and unit.factor == 1 / divisor:
+            return float(figure / divisor)
+        return float(figure * Decimal(repr(unit.factor)))
     except ArithmeticError:
         raise ValueError(f"{number!r} is too large") from None
 
@@ -135,6 +139,8 @@ def format_value(value: float, unit: Unit) -> str:
         return "∞" if value > 0 else "-∞"
     if unit.symbol in ("%", "share"):
         return f"{_figures(value * 100)} %"
+    if unit.symbol in ("/min", "/h"):
+        return _figures(value / unit.factor) + unit.symbol
     if unit.symbol in ("Hz", "MHz", "GHz"):
         return f"{_figures(value / 1e9)} GHz"
     for scale, suffix in _SCALES.get(unit.dimension, ()):
@@ -147,10 +153,11 @@ def format_value(value: float, unit: Unit) -> str:
 
 
 def _figures(value: float) -> str:
-    """Three significant figures without exponent; thousands grouped."""
-    if value == 0:
-        return "0"
+    """Three significant figures; thousands grouped, and no exponent from 0.0001 on."""
+    if value == 0 or math.isinf(value):  # a finite figure times 100 may leave the floats
+        return "0" if value == 0 else "∞" if value > 0 else "-∞"
+    if abs(value) < 1e-4:
+        return f"{value:.3g}"
     digits = max(0, 2 - math.floor(math.log10(abs(value))))
-    text = f"{value:,.{min(digits, 6)}f}"
-    text = text.rstrip("0").rstrip(".") if "." in text else text
-    return text if text.strip("-0.,") else f"{value:.2g}"
+    text = f"{value:,.{digits}f}"
+    return text.rstrip("0").rstrip(".") if "." in text else text

@@ -2,30 +2,32 @@
 A rule base made ready to run: slots, stages, and a closure for every gate, row and value.
 """
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from engram_diagnose.engine.inference.leaf import Slots, Test, ValueOf, compile_value
+from engram_diagnose.engine.inference.leaf import FALSE, TRUE, Frame, Slots, Test, ValueOf, compile_value
 from engram_diagnose.engine.inference.tree import compile_condition
-from engram_diagnose.engine.language.expression import Reference, leaves, references
-from engram_diagnose.engine.language.rule import Rule
+from engram_diagnose.engine.language.expression import Expression, Reference, leaves, references
+from engram_diagnose.engine.language.rule import Outcome, Row, Rule
 from engram_diagnose.engine.language.stages import conditions_of, reads, stages, values_of
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRow:
-    """One row of a table; `test` is None for the `else` row."""
+    """One row of a table; `test` is None for the `else` row. `inputs` is what it and the rows before it rest on."""
 
     test: Test | None
     values: tuple[tuple[str, ValueOf], ...]
+    inputs: tuple[Reference, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class CompiledRule:
     """
     A rule with its closures. `read` are the references that decide which scopes it ranges over; `verdict_read` tells
-    that some rule reads its verdict as a fact.
+    that some rule reads its verdict as a fact; `inputs` is what all its outputs together rest on. `decide` is the
+    outcome of `applies` and `gate`, before any row or value.
     """
 
     rule: Rule
@@ -35,6 +37,8 @@ class CompiledRule:
     value: ValueOf | None
     read: tuple[Reference, ...]
     verdict_read: bool
+    inputs: tuple[Reference, ...]
+    decide: Callable[[Frame], Outcome]
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,21 +66,58 @@ def compile_rules(rules: Mapping[str, Rule]) -> CompiledRules:
 
 
 def _compile(rule: Rule, slots: Slots, verdict_read: bool) -> CompiledRule:
+    applies = None if rule.applies is None else compile_condition(rule.applies, slots)
+    gate = None if rule.when is None else compile_condition(rule.when, slots)
+    rows = tuple(_compile_row(rule, position, slots) for position in range(len(rule.rows)))
+    value = None if rule.value is None else compile_value(rule.value, slots)
+    inputs = _distinct([rule.value]) if rule.value is not None else rows[-1].inputs if rows else ()
     return CompiledRule(
-        rule,
-        None if rule.applies is None else compile_condition(rule.applies, slots),
-        None if rule.when is None else compile_condition(rule.when, slots),
-        tuple(
-            CompiledRow(
-                None if row.condition is None else compile_condition(row.condition, slots),
-                tuple((rule.outputs[local], compile_value(value, slots)) for local, value in row.values.items()),
-            )
-            for row in rule.rows
-        ),
-        None if rule.value is None else compile_value(rule.value, slots),
-        references_of(rule),
-        verdict_read,
+        rule, applies, gate, rows, value, references_of(rule), verdict_read, inputs, _decision(applies, gate)
     )
+
+
+def _compile_row(rule: Rule, position: int, slots: Slots) -> CompiledRow:
+    row = rule.rows[position]
+    return CompiledRow(
+        None if row.condition is None else compile_condition(row.condition, slots),
+        tuple((rule.outputs[local], compile_value(value, slots)) for local, value in row.values.items()),
+        _row_inputs(rule.rows[: position + 1]),
+    )
+
+
+def _row_inputs(rows: Iterable[Row]) -> tuple[Reference, ...]:
+    """What the values of the last row rest on: they, its test, and the tests of the rows that were passed over."""
+    taken = list(rows)
+    tests = [leaf.test for row in taken if row.condition is not None for leaf in leaves(row.condition)]
+    return _distinct([*tests, *taken[-1].values.values()])
+
+
+def _distinct(expressions: Iterable[Expression]) -> tuple[Reference, ...]:
+    """The references of expressions, each once, in reading order."""
+    return tuple(dict.fromkeys(reference for expression in expressions for reference in references(expression)))
+
+
+def _decision(applies: Test | None, gate: Test | None) -> Callable[[Frame], Outcome]:
+    if applies is None:
+        return _gate_decision(gate)
+    decide_gate = _gate_decision(gate)
+
+    def decide(frame: Frame) -> Outcome:
+        truth = applies(frame)
+        return decide_gate(frame) if truth is TRUE else "not-applicable" if truth is FALSE else "unknown"
+
+    return decide
+
+
+def _gate_decision(gate: Test | None) -> Callable[[Frame], Outcome]:
+    if gate is None:
+        return lambda frame: "fires"
+
+    def decide(frame: Frame) -> Outcome:
+        truth = gate(frame)
+        return "fires" if truth is TRUE else "refuted" if truth is FALSE else "unknown"
+
+    return decide
 
 
 def references_of(rule: Rule) -> tuple[Reference, ...]:

@@ -3,9 +3,10 @@ Frames: what each scope sees, laid out by slot so that compiled tests read it wi
 """
 
 from collections.abc import Iterable
+from functools import lru_cache
 
 from engram_diagnose.engine.facts.fact import Fact, Value
-from engram_diagnose.engine.facts.memory import Memory
+from engram_diagnose.engine.facts.memory import Memory, enclosing_scopes
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
 from engram_diagnose.engine.inference.leaf import Frame, Slots
 from engram_diagnose.engine.language.expression import Reference
@@ -36,32 +37,25 @@ class Frames:
                     frame[slot] = self.memory.value(name, _narrowed(scope, labels))
 
     def _build(self, scope: Scope) -> Frame:
-        if scope is not INSTANCE:
-            return self._narrow(scope)
-        at = self.memory.at
+        frame = list(self.frame(INSTANCE)) if scope != INSTANCE else self._plain_frame()
+        value = self.memory.value
+        for name in self.memory.narrow:  # only what is said of narrower scopes differs from the instance's
+            for (_, labels), slot in self._slots.named(name):
+                frame[slot] = value(name, _narrowed(scope, labels))
+        frame[0] = ScopeView(self, scope)
+        return frame
+
+    def _plain_frame(self) -> Frame:
         frame: Frame = [None] * (len(self._slots.of) + 1)
-        for (name, labels), slot in self._slots.of.items():
-            scopes = at(name)
-            if scopes:
-                if labels:
-                    frame[slot] = self.memory.value(name, _narrowed(scope, labels))
-                else:
-                    fact = scopes.get(INSTANCE)
-                    frame[slot] = None if fact is None else fact.value
-        frame[0] = ScopeView(self, scope)
-        return frame
-
-    def _narrow(self, scope: Scope) -> Frame:
-        """The instance's frame, with what differs: only facts that carry labels can."""
-        frame = list(self.frame(INSTANCE))
-        for (name, labels), slot in self._slots.of.items():
-            scopes = self.memory.at(name)
-            if len(scopes) > 1 or (scopes and INSTANCE not in scopes):
-                frame[slot] = self.memory.value(name, _narrowed(scope, labels))
-        frame[0] = ScopeView(self, scope)
+        plain = self.memory.plain
+        for name, slot in self._slots.places:
+            fact = plain.get(name)
+            if fact is not None:
+                frame[slot] = fact.value
         return frame
 
 
+@lru_cache(maxsize=65536)
 def _narrowed(scope: Scope, labels: tuple[tuple[str, str], ...]) -> Scope:
     return scope.with_labels(dict(labels)) if labels else scope
 
@@ -80,7 +74,7 @@ class ScopeView:
 
 def narrower_scopes(memory: Memory, scope: Scope, dimension: str, names: Iterable[str]) -> list[Scope]:
     """The scopes one label narrower than `scope` that facts of these names carry, ordered."""
-    values = {value for name in names for other in memory.at(name)
+    values = {value for name in names for other in memory.narrow.get(name, ())
               if (value := other.get(dimension)) is not None and agree(other, scope)}  # fmt: skip
     return [scope.with_labels({dimension: value}) for value in sorted(values)]
 
@@ -119,8 +113,8 @@ def instances(memory: Memory, dimensions: tuple[str, ...], read: Iterable[Refere
     """
     if not dimensions:
         return [INSTANCE]
-    found = {other.project(dimensions) for reference in read for other in memory.at(reference.name)
+    narrow = memory.narrow
+    found = {other.project(dimensions) for reference in read for other in narrow.get(reference.name, ())
              if all(other.get(name) == value for name, value in reference.labels)}  # fmt: skip
-    narrowest = [scope for scope in found if scope.labels
-                 and not any(scope is not other and scope.encloses(other) for other in found)]  # fmt: skip
-    return sorted(narrowest) or [INSTANCE]
+    enclosing = {scope for other in found for scope in enclosing_scopes(other)[1:]}
+    return sorted(scope for scope in found - enclosing if scope.labels) or [INSTANCE]

@@ -52,6 +52,7 @@ class Slots:
 
     def __init__(self) -> None:
         self.of: dict[tuple[str, tuple[tuple[str, str], ...]], int] = {}
+        self.places: list[tuple[str, int]] = []
         self._named: dict[str, list[tuple[tuple[str, tuple[tuple[str, str], ...]], int]]] = {}
 
     def slot(self, reference: Reference) -> int:
@@ -60,6 +61,7 @@ class Slots:
         slot = self.of.get(key)
         if slot is None:
             slot = self.of[key] = len(self.of) + 1
+            self.places.append((reference.name, slot))
             self._named.setdefault(reference.name, []).append((key, slot))
         return slot
 
@@ -116,10 +118,16 @@ def _comparison(operator: str, left: Expression, right: Expression, slots: Slots
             return _against_constant(operator, slots.slot(left), constant)
         case Reference(), Text(constant) if operator in ("==", "!="):
             return _against_text(operator == "==", slots.slot(left), constant)
-    return _general(operator, compile_value(left, slots), compile_value(right, slots))
+    if operator in ("<", "<="):
+        operator, left, right = (">" if operator == "<" else ">="), right, left
+    if operator in ("==", "!="):
+        return _equal(operator, compile_value(left, slots), compile_value(right, slots))
+    if isinstance(left, Reference) and isinstance(right, Reference):
+        return _above_fact(operator, slots.slot(left), slots.slot(right))
+    return _above(operator, compile_value(left, slots), compile_value(right, slots))
 
 
-def _general(operator: str, left: ValueOf, right: ValueOf) -> Test:
+def _equal(operator: str, left: ValueOf, right: ValueOf) -> Test:
     compare = interval.COMPARISONS[operator]
 
     def test(frame: Frame) -> Truth:
@@ -131,6 +139,38 @@ def _general(operator: str, left: ValueOf, right: ValueOf) -> Test:
         return compare(a, b)
 
     return test
+
+
+def _above(operator: str, left: ValueOf, right: ValueOf) -> Test:
+    """`left > right` or `left >= right`, of figures."""
+    compare: Callable[[Any, Any], Truth] = interval.COMPARISONS[operator]
+
+    def test(frame: Frame) -> Truth:
+        a, b = left(frame), right(frame)
+        return UNKNOWN if a is None or b is None else compare(a, b)
+
+    return test
+
+
+def _above_fact(operator: str, left: int, right: int) -> Test:
+    """`fact > fact` or `fact >= fact`, the next commonest leaf."""
+    if operator == ">":
+
+        def above(frame: Frame) -> Truth:
+            a, b = frame[left], frame[right]
+            if a is None or b is None:
+                return UNKNOWN
+            return TRUE if a[0] > b[1] else FALSE if a[1] <= b[0] else UNKNOWN
+
+        return above
+
+    def not_below(frame: Frame) -> Truth:
+        a, b = frame[left], frame[right]
+        if a is None or b is None:
+            return UNKNOWN
+        return TRUE if a[0] >= b[1] else FALSE if a[1] < b[0] else UNKNOWN
+
+    return not_below
 
 
 def _against_text(equal: bool, slot: int, constant: str) -> Test:

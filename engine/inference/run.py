@@ -11,7 +11,7 @@ from engram_diagnose.engine.inference.compiled import CompiledRow, CompiledRule,
 from engram_diagnose.engine.inference.firing import Decide, Firing, Inference, decide_with_closures
 from engram_diagnose.engine.inference.frames import Frames, Seen, instances
 from engram_diagnose.engine.inference.leaf import FALSE, TRUE, Frame
-from engram_diagnose.engine.language.expression import Expression, Reference, leaves, references
+from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.rule import Outcome, Rule
 
 _VERDICTS: dict[Outcome, Value | None] = {"fires": point(1.0), "refuted": point(0.0)}
@@ -42,47 +42,52 @@ def infer(
 def _run_stage(
     stage: tuple[CompiledRule, ...], frames: Frames, decide: Decide, at: float
 ) -> tuple[list[Firing], list[Fact]]:
-    batch = [(rule, scope, frames.frame(scope)) for rule in stage for scope in _scopes(rule, frames.memory)]
+    batch = _batch(stage, frames)
     firings: list[Firing] = []
     derived: list[Fact] = []
     for (compiled, scope, frame), outcome in zip(batch, decide(batch), strict=True):
-        row = None
-        if outcome == "fires" and compiled.rule.outputs:
-            outcome, row, values = _produce(compiled, frame)
-            derived += [
-                _derived(compiled.rule, name, value, row, Seen(frames.memory, scope), at) for name, value in values
-            ]
-        elif compiled.rule.outputs:
-            derived += [
-                _derived(compiled.rule, name, None, None, Seen(frames.memory, scope), at)
-                for name in compiled.rule.outputs.values()
-            ]
-        firings.append(Firing(compiled.rule, scope, outcome, row))
+        if not compiled.rule.outputs:
+            firings.append(Firing(compiled.rule, scope, outcome))
+        else:
+            outcome, row, values = _produce(compiled, frame, outcome)
+            firings.append(Firing(compiled.rule, scope, outcome, row))
+            seen = Seen(frames.memory, scope)
+            derived += [_derived(compiled, name, value, row, seen, at) for name, value in values]
         if compiled.verdict_read:
             derived.append(_verdict(compiled.rule, scope, outcome, at))
     return firings, derived
 
 
-def _scopes(rule: CompiledRule, memory: Memory) -> list[Scope]:
-    return instances(memory, rule.rule.scope, rule.read) if rule.rule.scope else [INSTANCE]
+def _batch(stage: tuple[CompiledRule, ...], frames: Frames) -> list[tuple[CompiledRule, Scope, Frame]]:
+    """Every rule of a stage with every scope it runs in."""
+    memory, instance = frames.memory, frames.frame(INSTANCE)
+    batch: list[tuple[CompiledRule, Scope, Frame]] = []
+    for compiled in stage:
+        if compiled.rule.scope:
+            found = instances(memory, compiled.rule.scope, compiled.read)
+            batch += [(compiled, scope, frames.frame(scope)) for scope in found]
+        else:
+            batch.append((compiled, INSTANCE, instance))
+    return batch
 
 
-def _produce(compiled: CompiledRule, frame: Frame) -> tuple[Outcome, int | None, list[tuple[str, Value | None]]]:
+def _produce(
+    compiled: CompiledRule, frame: Frame, outcome: Outcome
+) -> tuple[Outcome, int | None, list[tuple[str, Value | None]]]:
     """What a table or derivation gives: the first row that is true, unless an unknown one stands before it."""
+    nothing: list[tuple[str, Value | None]] = [(name, None) for name in compiled.rule.outputs.values()]
+    if outcome != "fires":
+        return outcome, None, nothing
     if compiled.value is not None:
         value = compiled.value(frame)
-        return (
-            ("unknown" if value is None else "fires"),
-            None,
-            [(next(iter(compiled.rule.outputs.values())), value)],
-        )
+        return ("unknown" if value is None else "fires"), None, [(nothing[0][0], value)]
     for position, row in enumerate(compiled.rows):
         truth = TRUE if row.test is None else row.test(frame)
         if truth is TRUE:
             return _row(position, row, frame)
         if truth is not FALSE:
-            return "unknown", None, [(name, None) for name in compiled.rule.outputs.values()]
-    return "refuted", None, [(name, None) for name in compiled.rule.outputs.values()]
+            return "unknown", None, nothing
+    return "refuted", None, nothing
 
 
 def _row(position: int, row: CompiledRow, frame: Frame) -> tuple[Outcome, int, list[tuple[str, Value | None]]]:
@@ -91,41 +96,22 @@ def _row(position: int, row: CompiledRow, frame: Frame) -> tuple[Outcome, int, l
     return ("fires" if known else "unknown"), position, values
 
 
-def _derived(rule: Rule, name: str, value: Value | None, row: int | None, seen: Seen, at: float) -> Fact:
-    source = f"rule {rule.id}"
-    inputs = [fact for reference in _inputs(rule, row) if (fact := seen.fact(reference)) is not None]
-    host = next((fact.host for fact in inputs if fact.host), "")
+def _derived(compiled: CompiledRule, name: str, value: Value | None, row: int | None, seen: Seen, at: float) -> Fact:
+    source = f"rule {compiled.rule.id}"
+    references = compiled.inputs if row is None else compiled.rows[row].inputs
+    inputs = [(reference, seen.fact(reference)) for reference in references]
+    host = next((fact.host for _, fact in inputs if fact is not None and fact.host), "")
     if value is None:
-        return Fact(
-            name,
-            None,
-            Status.UNKNOWN,
-            seen.scope,
-            source,
-            host,
-            at,
-            0.0,
-            _why_unknown(rule, row, seen),
-        )
-    proxy = next((fact for fact in inputs if fact.status is Status.PROXY), None)
+        why = _why_unknown(compiled.rule, inputs)
+        return Fact(name, None, Status.UNKNOWN, seen.scope, source, host, at, 0.0, why)
+    proxy = next((fact for _, fact in inputs if fact is not None and fact.status is Status.PROXY), None)
     status = Status.PROXY if proxy is not None else Status.DERIVED
     return Fact(name, value, status, seen.scope, source, host, at, proxy_of=proxy.proxy_of if proxy else "")
 
 
-def _inputs(rule: Rule, row: int | None) -> list[Reference]:
-    """The references a derived value rests on."""
-    if rule.value is not None:
-        expressions: list[Expression] = [rule.value]
-    else:
-        taken = rule.rows if row is None else rule.rows[: row + 1]
-        expressions = [leaf.test for entry in taken if entry.condition for leaf in leaves(entry.condition)]
-        expressions += [value for entry in taken[-1:] for value in entry.values.values()]
-    return list(dict.fromkeys(reference for expression in expressions for reference in references(expression)))
-
-
-def _why_unknown(rule: Rule, row: int | None, seen: Seen) -> Unknown:
-    for reference in _inputs(rule, row):
-        fact = seen.fact(reference)
+def _why_unknown(rule: Rule, inputs: Iterable[tuple[Reference, Fact | None]]) -> Unknown:
+    """The first input that is unknown; where none is, the rule has no answer for these figures."""
+    for reference, fact in inputs:
         if fact is None:
             return Unknown(Reason.NOT_COLLECTED, str(reference))
         if fact.unknown is not None:

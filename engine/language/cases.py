@@ -5,15 +5,15 @@ A rule's own tests: one set of given facts, and cases as changes to it.
 import re
 from typing import Final
 
+from engram_diagnose.engine.facts.catalogue import FactSpec
 from engram_diagnose.engine.facts.fact import Value, point
 from engram_diagnose.engine.facts.unit import NUMBER, RATE
-from engram_diagnose.engine.language.context import Context, place_of
-from engram_diagnose.engine.language.expression import Reference, Span
+from engram_diagnose.engine.language.context import Context
 from engram_diagnose.engine.language.fields import Fields, read_quantity
-from engram_diagnose.engine.language.tokens import ExpressionError
-from engram_diagnose.engine.language.parser import parse_reference
+from engram_diagnose.engine.language.problem import did_you_mean
 from engram_diagnose.engine.language.rule import Case, Given, Outcome
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar
+from engram_diagnose.engine.language.types import bounds_text
 
 OUTCOMES: Final = ("fires", "refuted", "unknown", "not-applicable")
 _BOUND: Final = re.compile(r"(>=|<=|>|<|==)\s*(\d+(?:\.\d+)?)\s*%")
@@ -31,7 +31,7 @@ def read_given(fields: Fields, key: str, context: Context) -> tuple[Given, ...]:
 
 
 def _given(key: Scalar, node: Node, context: Context) -> Given | None:
-    reference = _reference(key, context)
+    reference = context.reference(key)
     if reference is None:
         return None
     if not isinstance(node, Scalar):
@@ -39,17 +39,6 @@ def _given(key: Scalar, node: Node, context: Context) -> Given | None:
         return None
     value = read_fact_value(node, reference.name, context)
     return None if value is None else Given(reference, value)
-
-
-def _reference(node: Scalar, context: Context) -> Reference | None:
-    try:
-        reference = parse_reference(node.text)
-    except ExpressionError as error:
-        mark, length = place_of(node, Span(error.start, error.end))
-        context.problems.error(mark, str(error), hint=error.hint, length=length)
-        return None
-    bare = Scalar(node.text, node.file, node.line, node.column, node.quoted, node.single_line)
-    return reference if context.value(bare) is not None else None
 
 
 def read_fact_value(node: Scalar, name: str, context: Context) -> Value | None:
@@ -62,35 +51,62 @@ def read_fact_value(node: Scalar, name: str, context: Context) -> Value | None:
     if spec is None:
         return None
     if spec.kind == "text":
-        return node.text
+        return _text(node, spec, context)
     if spec.kind == "bool":
         if node.text in ("true", "false"):
             return point(float(node.text == "true"))
         context.problems.error(node.mark, f"{name} is true or false, not {node.text!r}", length=len(node.text))
         return None
-    ends = [part.strip() for part in node.text.split("..")] if ".." in node.text else [node.text]
-    figures = [_figure(Scalar(end, node.file, node.line, node.column, node.quoted), name, context) for end in ends]
-    if None in figures or len(figures) > 2:
+    if ".." not in node.text:
+        figure = _figure(node, spec, context)
+        return None if figure is None else (figure, figure)
+    return _interval(node, spec, context)
+
+
+def _text(node: Scalar, spec: FactSpec, context: Context) -> str | None:
+    if spec.values and node.text not in spec.values:
+        hint = did_you_mean(node.text, spec.values) or f"it is one of {', '.join(spec.values)}"
+        context.problems.error(node.mark, f"{spec.name} is never {node.text!r}", hint=hint, length=len(node.text))
         return None
-    low, high = figures[0], figures[-1]
-    return None if low is None or high is None else (low, high)
+    return node.text
 
 
-def _figure(node: Scalar, name: str, context: Context) -> float | None:
-    spec = context.spec(name)
+def _interval(node: Scalar, spec: FactSpec, context: Context) -> Value | None:
+    ends = node.text.split("..")
+    figures = [
+        _figure(Scalar(end.strip(), node.file, node.line, node.column, node.quoted), spec, context) for end in ends
+    ]
+    if len(figures) != 2:
+        context.problems.error(node.mark, f"{node.text!r} is not `low .. high`", length=len(node.text))
+        return None
+    low, high = figures
+    if low is None or high is None:
+        return None
+    if low > high:
+        context.problems.error(node.mark, "the interval ends before it begins", length=len(node.text))
+        return None
+    return low, high
+
+
+def _figure(node: Scalar, spec: FactSpec, context: Context) -> float | None:
     quantity = read_quantity(node, context.problems)
-    if quantity is None or spec is None:
+    if quantity is None:
         return None
     bare = quantity.unit.dimension == NUMBER and not quantity.unit.symbol
     fits = quantity.unit.dimension == spec.unit.dimension
     if not fits and not (bare and (spec.unit.dimension == RATE or quantity.value == 0)):
-        context.problems.error(node.mark, f"{name} is {spec.unit.dimension}, not {quantity.unit.dimension}",
+        context.problems.error(node.mark, f"{spec.name} is {spec.unit.dimension}, not {quantity.unit.dimension}",
                                hint="give it a unit" if bare else "", length=len(node.text))  # fmt: skip
+        return None
+    # The range of a setting bounds what advice may set; a configuration file may hold anything.
+    if not spec.low <= quantity.value <= spec.high and spec.origin != "config":
+        context.problems.error(node.mark, f"{spec.name} is never {node.text}", length=len(node.text),
+                               hint=f"it goes from {bounds_text(spec)}")  # fmt: skip
         return None
     return quantity.value
 
 
-def read_cases(fields: Fields, context: Context, kind: str) -> tuple[Case, ...]:
+def read_cases(fields: Fields, context: Context) -> tuple[Case, ...]:
     """The `tests:` list of a rule."""
     found = []
     for node in fields.items("tests"):
@@ -120,7 +136,7 @@ def _case(node: Mapping, context: Context) -> Case:
         mark=node.mark,
         expect=_outcome(expect, context) if expect is not None else "fires",
         change=read_given(fields, "change", context),
-        drop=tuple(ref for item in fields.scalars("drop") if (ref := _reference(item, context)) is not None),
+        drop=tuple(ref for item in fields.scalars("drop") if (ref := context.reference(item)) is not None),
         confidence=_bound(fields, "confidence"),
         impact=_bound(fields, "impact"),
         missing=fields.texts("missing") if "missing" in fields else None,

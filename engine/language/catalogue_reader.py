@@ -2,30 +2,47 @@
 Nodes into the catalogue: facts, parameters, targets and dialects.
 """
 
-from dataclasses import replace
+import re
+from collections.abc import Mapping as Table
+from math import inf
 from typing import Final
 
 from engram_diagnose.engine.facts.catalogue import (
     TARGET_SETS,
-    ConfigKey,
-    Dialect,
     FactSpec,
     ParameterSpec,
-    Source,
     TargetSpec,
 )
 from engram_diagnose.engine.facts.scope import DIMENSIONS, INSTANCE, Scope, scope_of
-from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Unit
+from engram_diagnose.engine.facts.unit import UNITS, Quantity, Unit
 from engram_diagnose.engine.language.fields import Fields, read_quantity
-from engram_diagnose.engine.language.tokens import ExpressionError
-from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
 from engram_diagnose.engine.language.source import Mapping, Scalar, Sequence
+from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
 
 KINDS: Final = ("number", "bool", "text")
+NOTHING: Final = ("null", "~", "")
+"""How a file says that there is no figure."""
+
+_FACT_NAME: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+(?:-[a-z0-9_]+)*)+")
 RESTARTS: Final = ("reload", "restart", "reindex", "host")
-_FACT_KEYS: Final = ("unit", "kind", "type", "scope", "history", "counter", "range", "values", "origin", "source", "raw",
-                     "doc", "get_by", "prometheus", "prometheus_label")  # fmt: skip
+_FACT_KEYS: Final = (
+    "unit",
+    "kind",
+    "type",
+    "scope",
+    "history",
+    "counter",
+    "range",
+    "values",
+    "origin",
+    "source",
+    "raw",
+    "doc",
+    "get_by",
+    "prometheus",
+    "prometheus_label",
+)
 _PARAMETER_KEYS: Final = (
     "unit",
     "kind",
@@ -37,18 +54,6 @@ _PARAMETER_KEYS: Final = (
     "doc",
     "scope",
 )
-_SOURCE_KEYS: Final = (
-    "promql",
-    "counter",
-    "json",
-    "http",
-    "labels",
-    "values",
-    "factor",
-    "invented",
-    "proxy_of",
-    "note",
-)
 
 
 def read_facts(node: Mapping, problems: Problems) -> dict[str, FactSpec]:
@@ -58,7 +63,7 @@ def read_facts(node: Mapping, problems: Problems) -> dict[str, FactSpec]:
         if not isinstance(entry, Mapping):
             problems.error(node.key_mark(name), f"fact {name} needs `unit:`, `doc:` and more", length=len(name))
             continue
-        if "." not in name or name != name.lower():
+        if not _FACT_NAME.fullmatch(name) or name.startswith(TARGET_PREFIX):
             problems.error(node.key_mark(name), f"{name} is not a fact's name", length=len(name),
                            hint="lower case, with at least one dot: subsystem.figure")  # fmt: skip
         found[name] = _fact(name, entry, problems)
@@ -69,13 +74,14 @@ def _fact(name: str, node: Mapping, problems: Problems) -> FactSpec:
     fields = Fields(node, f"fact {name}", problems)
     fields.only(_FACT_KEYS)
     kind = _kind(fields)
-    low, high = _range(fields, kind)
+    unit = read_unit(fields) if kind == "number" else UNITS[""]
+    low, high = _range(fields, kind, unit)
     return FactSpec(
         name=name,
         kind=kind,  # type: ignore[arg-type]
-        unit=_unit(fields) if kind == "number" else UNITS[""],
+        unit=unit,
         doc=fields.text("doc"),
-        scope=_labels(fields),
+        scope=read_labels(fields),
         history=fields.truth("history", "prometheus" in fields),
         counter=fields.truth("counter", False),
         low=low,
@@ -96,7 +102,7 @@ def _kind(fields: Fields) -> str:
     return fields.choice("kind" if "kind" in fields else "type", KINDS, "number")
 
 
-def _unit(fields: Fields) -> Unit:
+def read_unit(fields: Fields) -> Unit:
     node = fields.scalar("unit")
     if node is None:
         fields.need("unit")
@@ -108,7 +114,7 @@ def _unit(fields: Fields) -> Unit:
     return UNITS[node.text]
 
 
-def _labels(fields: Fields) -> tuple[str, ...]:
+def read_labels(fields: Fields) -> tuple[str, ...]:
     for node in fields.scalars("scope"):
         if node.text not in DIMENSIONS:
             fields.problems.error(node.mark, f"{node.text!r} is not a scope", length=len(node.text),
@@ -117,24 +123,34 @@ def _labels(fields: Fields) -> tuple[str, ...]:
     return tuple(label for label in DIMENSIONS if label in found)
 
 
-def _range(fields: Fields, kind: str) -> tuple[float, float]:
+def _range(fields: Fields, kind: str, unit: Unit) -> tuple[float, float]:
     if kind == "bool":
         return 0.0, 1.0
     ends = fields.scalars("range")
     if "range" not in fields:
-        return float("-inf"), float("inf")
+        return -inf, inf
     if len(ends) != 2:
-        fields.problems.error(fields.mark("range"), "range is [low, high], with null for none")
-        return float("-inf"), float("inf")
-    low, high = (_end(node, fields.problems) for node in ends)
-    return (float("-inf") if low is None else low), (float("inf") if high is None else high)
+        fields.problems.error(fields.mark("range"), "range is [low, high], with null for none", length=len("range"))
+        return -inf, inf
+    low, high = _end(ends[0], unit, fields.problems), _end(ends[1], unit, fields.problems)
+    low, high = (-inf if low is None else low), (inf if high is None else high)
+    if low > high:
+        fields.problems.error(fields.mark("range"), "the range ends before it begins", length=len("range"))
+        return -inf, inf
+    return low, high
 
 
-def _end(node: Scalar, problems: Problems) -> float | None:
-    if node.text in ("null", "~", ""):
+def _end(node: Scalar, unit: Unit, problems: Problems) -> float | None:
+    """In base units where it is a bare number."""
+    quantity = None if node.text in NOTHING else read_quantity(node, problems)
+    if quantity is None:
         return None
-    quantity = read_quantity(node, problems)
-    return None if quantity is None else quantity.value
+    if quantity.unit.symbol and quantity.unit.dimension != unit.dimension:
+        problems.error(
+            node.mark, f"the range of {unit.dimension} is not {quantity.unit.dimension}", length=len(node.text)
+        )
+        return None
+    return quantity.value
 
 
 def read_parameters(node: Mapping, problems: Problems) -> dict[str, ParameterSpec]:
@@ -157,11 +173,12 @@ def _parameter(name: str, node: Mapping, problems: Problems) -> ParameterSpec:
     fields.only(_PARAMETER_KEYS)
     fields.need("doc", "restart")
     kind = _kind(fields)
-    low, high = _range(fields, kind)
+    unit = read_unit(fields) if kind == "number" else UNITS[""]
+    low, high = _range(fields, kind, unit)
     return ParameterSpec(
         name=name,
         kind=kind,  # type: ignore[arg-type]
-        unit=_unit(fields) if kind == "number" else UNITS[""],
+        unit=unit,
         doc=fields.text("doc"),
         low=low,
         high=high,
@@ -189,14 +206,23 @@ def _effects(fields: Fields) -> dict[str, str]:
 
 def parameter_fact(parameter: ParameterSpec) -> FactSpec:
     """The fact that a parameter's value in effect is."""
-    return FactSpec(parameter.name, parameter.kind, parameter.unit, parameter.doc, low=parameter.low, high=parameter.high,
-                    values=parameter.values, origin="config", source="the server's configuration file",
-                    get_by="engram-diagnose run --config FILE, with the file the server was started with",
-                    raw=parameter.name)  # fmt: skip
+    return FactSpec(
+        parameter.name,
+        parameter.kind,
+        parameter.unit,
+        parameter.doc,
+        low=parameter.low,
+        high=parameter.high,
+        values=parameter.values,
+        origin="config",
+        source="the server's configuration file",
+        get_by="engram-diagnose run --config FILE, with the file the server was started with",
+        raw=parameter.name,
+    )
 
 
-def read_targets(node: Sequence, problems: Problems) -> list[TargetSpec]:
-    """The `targets:` list of the catalogue."""
+def read_targets(node: Sequence, problems: Problems, facts: Table[str, FactSpec] | None = None) -> list[TargetSpec]:
+    """The `targets:` list of the catalogue; with `facts`, each must be one, in its unit and with its labels."""
     found = []
     for item in node.items:
         if not isinstance(item, Mapping):
@@ -205,22 +231,52 @@ def read_targets(node: Sequence, problems: Problems) -> list[TargetSpec]:
         fields = Fields(item, "the target", problems)
         fields.only(("name", "labels", "better", "doc", *TARGET_SETS))
         fields.need("name", "better", "doc")
-        figures = {key: quantity.value if (quantity := fields.quantity(key)) else None for key in TARGET_SETS
-                   if fields.scalar(key) is None or fields.node.values[key].text != "null"}  # type: ignore[union-attr] # fmt: skip
-        found.append(TargetSpec(fields.text("name"), _scope(fields), fields.choice("better", ("lower", "higher"), "lower"),  # type: ignore[arg-type]
-                                fields.text("doc"), **figures))  # fmt: skip
+        figures = {key: _target_figure(fields, key) for key in TARGET_SETS}
+        better = fields.choice("better", ("lower", "higher"), "lower")
+        target = TargetSpec(fields.text("name"), _scope(fields), better, fields.text("doc"), **figures)  # type: ignore[arg-type]
+        if facts is not None:
+            _check_target(target, fields, facts)
+        found.append(target)
     return found
+
+
+def _target_figure(fields: Fields, key: str) -> float | None:
+    node = fields.scalar(key)
+    quantity = None if node is None or node.text in NOTHING else read_quantity(node, fields.problems)
+    return quantity.value if quantity else None
+
+
+def _check_target(target: TargetSpec, fields: Fields, facts: Table[str, FactSpec]) -> None:
+    spec = facts.get(target.name)
+    if spec is None:
+        hint = did_you_mean(target.name, facts)
+        fields.problems.error(fields.node.mark, f"unknown fact {target.name}", hint=hint)
+        return
+    for label, _ in target.scope.labels:
+        if label not in spec.scope:
+            hint = f"its labels: {', '.join(spec.scope) or 'none'}"
+            fields.problems.error(fields.mark("labels"), f"{spec.name} has no label {label}", hint=hint)
+    for key in TARGET_SETS:
+        node = fields.scalar(key)
+        quantity = None if node is None or node.text in NOTHING else read_quantity(node, fields.problems)
+        if node is not None and quantity is not None and not _fits(quantity, spec):
+            message = f"{spec.name} is {spec.unit.dimension}, not {quantity.unit.dimension}"
+            fields.problems.error(node.mark, message, length=len(node.text))
+
+
+def _fits(quantity: Quantity, spec: FactSpec) -> bool:
+    return quantity.value == 0 or quantity.unit.dimension == spec.unit.dimension
 
 
 def _scope(fields: Fields) -> Scope:
     try:
-        return scope_of(_texts_of(fields, "labels"))
+        return scope_of(read_words(fields, "labels"))
     except ValueError as error:
         fields.problems.error(fields.mark("labels"), str(error))
         return INSTANCE
 
 
-def _texts_of(fields: Fields, key: str) -> dict[str, str]:
+def read_words(fields: Fields, key: str) -> dict[str, str]:
     mapping = fields.mapping(key)
     found = {}
     for name, node in mapping.values.items() if mapping else ():
@@ -229,92 +285,3 @@ def _texts_of(fields: Fields, key: str) -> dict[str, str]:
         else:
             fields.problems.error(node.mark, f"{name} takes a word")
     return found
-
-
-def read_dialect(root: Mapping, problems: Problems) -> Dialect:
-    """One file of `rules/dialects/`."""
-    fields = Fields(root, "the dialect", problems)
-    fields.only(("schema", "dialect", "title", "default_port", "metrics", "detect", "facts", "config"))
-    fields.need("dialect", "facts")
-    metrics = Fields(fields.mapping("metrics") or Mapping(root.file, 1, 1), "metrics", problems)
-    config = Fields(fields.mapping("config") or Mapping(root.file, 1, 1), "config", problems)
-    config.only(("files", "keys", "known"))
-    facts = fields.mapping("facts")
-    keys = config.mapping("keys")
-    sources = {name: source for name, node in (facts.values if facts else {}).items()
-               if isinstance(node, Mapping) and (source := _source(name, node, problems))}  # fmt: skip
-    return Dialect(
-        name=fields.text("dialect"),
-        title=fields.text("title"),
-        detect=fields.texts("detect"),
-        metrics_path=metrics.text("path", "/metrics"),
-        metrics_format=metrics.choice("format", ("prometheus", "engram-json"), "prometheus"),  # type: ignore[arg-type]
-        config_files=config.texts("files"),
-        sources=sources,
-        keys={
-            name: _key(name, node, problems)
-            for name, node in (keys.values if keys else {}).items()
-            if isinstance(node, Mapping)
-        },
-        known_keys=config.texts("known"),
-        default_port=fields.integer("default_port", 0),
-    )
-
-
-def _source(name: str, node: Mapping, problems: Problems) -> Source | None:
-    fields = Fields(node, f"the source of {name}", problems)
-    fields.only(_SOURCE_KEYS)
-    ways = [way for way in ("promql", "counter", "json", "http") if way in fields]
-    if not ways:
-        problems.error(node.mark, f"{name} needs a source: promql, counter, json or http")
-        return None
-    factor = fields.quantity("factor")
-    try:
-        reference = parse_reference(name)
-    except ExpressionError as error:
-        problems.error(node.mark, f"{name}: {error}", hint=error.hint)
-        return None
-    return Source(fact=reference.name, scope=scope_of(dict(reference.labels)), promql=fields.text("promql"), counter=fields.text("counter"), json=fields.text("json"),
-                  http=fields.text("http"), labels=_texts_of(fields, "labels"), values=_texts_of(fields, "values"),
-                  factor=factor.value if factor else 1.0, proxy_of=fields.text("proxy_of"), invented=fields.truth("invented", False))  # fmt: skip
-
-
-def pack_source(name: str, node: Mapping, problems: Problems) -> Source | None:
-    """The source a pack gives for a fact of its own: `prometheus:` or `prometheus_label: {series, label}`."""
-    fields = Fields(node, f"fact {name}", problems)
-    if "prometheus" in fields:
-        return Source(
-            name,
-            promql=fields.text("prometheus"),
-            labels={label: label for label in _labels(fields)},
-        )
-    mapping = fields.mapping("prometheus_label")
-    if mapping is None:
-        return None
-    parts = Fields(mapping, "prometheus_label", problems)
-    parts.only(("series", "label"))
-    parts.need("series", "label")
-    return Source(name, promql=parts.text("series"), text_label=parts.text("label"))
-
-
-def _key(name: str, node: Mapping, problems: Problems) -> ConfigKey:
-    fields = Fields(node, f"the key of {name}", problems)
-    fields.only(("key", "unit", "default", "aliases", "note", "invented"))
-    fields.need("key")
-    default = fields.scalar("default")
-    value: float | str | None = None
-    if default is not None and default.text not in ("null", "~"):
-        value = _default(default)
-    unit = _unit(fields) if "unit" in fields else Unit("", NUMBER)
-    key = fields.text("key")
-    # A built-in constant has a value and no key.
-    return ConfigKey(name, "" if key == "null" else key, unit, value, fields.texts("aliases"))
-
-
-def _default(node: Scalar) -> float | str:
-    if node.text in ("true", "false") and not node.quoted:
-        return float(node.text == "true")
-    try:
-        return node.text if node.quoted else float(node.text)
-    except ValueError:
-        return node.text

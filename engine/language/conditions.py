@@ -46,7 +46,7 @@ def _leaf(node: Mapping, context: Context) -> Condition | None:
     fields = Fields(node, "the condition", context.problems)
     fields.only(("if", "because"))
     test = fields.scalar("if")
-    return context.condition(test, because=fields.text("because")) if test is not None else None
+    return context.condition(test, because=context.sentence(fields, "because")) if test is not None else None
 
 
 def _combined(node: Mapping, context: Context) -> Condition | None:

@@ -1,171 +1,92 @@
 """
-Checks that need the whole rule base: names between rules, circles, conditions that cannot come out both ways, and lints.
+Checks that need the whole rule base: names between rules, circles, outputs, and what each rule says as a whole.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Container, Mapping
 from typing import Final
 
-from engram_diagnose.engine.facts.fact import Value
-from engram_diagnose.engine.facts.truth import Truth
-from engram_diagnose.engine.language.conditions import gate_facts
-from engram_diagnose.engine.language.evaluation import truth_of_test
-from engram_diagnose.engine.language.expression import (
-    All,
-    Call,
-    Comparison,
-    Condition,
-    Leaf,
-    Named,
-    Number,
-    Reference,
-    leaves,
-    references,
-    walk,
-)
+from engram_diagnose.engine.language.decidable import check_contradictions, check_decidable
+from engram_diagnose.engine.language.directions import check_directions
+from engram_diagnose.engine.language.expression import All, Condition
+from engram_diagnose.engine.language.lints import Provided, check_gate
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
-from engram_diagnose.engine.language.rule import Evidence, Rule, RuleBase
-from engram_diagnose.engine.language.stages import conditions_of, stages
-from engram_diagnose.engine.language.types import bounds_text
+from engram_diagnose.engine.language.rule import Rule, RuleBase
+from engram_diagnose.engine.language.stages import advice_conditions, circle_in, conditions_of, layers, stages, writes
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
-SELDOM: Final = frozenset({"perf", "kernels"})
-"""Origins that production seldom has: evidence rather than gates."""
-
-COUNTERS_TAG: Final = "needs-counters"
-"""The tag of a rule whose cause nothing but hardware counters can show."""
+_NAMES: Final = (("explains", "symptom"), ("masks", "cause"))
 
 
-def check_rule_base(base: RuleBase, vocabulary: Vocabulary, problems: Problems) -> None:
-    """Add what is wrong between and within the rules to `problems`."""
-    _check_circles(base, problems)
+def check_rule_base(
+    base: RuleBase, vocabulary: Vocabulary, problems: Problems, *, site_files: Container[str] = ()
+) -> None:
+    """Add what is wrong between and within the rules to `problems`; `site_files` are those that are not built in."""
+    _check_circles(base.rules, problems)
+    ids = {kind: frozenset(rule.id for rule in base.rules.values() if rule.kind == kind) for _, kind in _NAMES}
+    written = frozenset(name for rule in base.rules.values() for name in writes(rule))
+    provided = Provided(vocabulary.catalogue, written, site_files)
     producers: dict[str, str] = {}
     for rule in base.rules.values():
         problems.rule = rule.id
-        _check_names(rule, base.rules, problems)
+        _check_names(rule, base, ids, vocabulary, problems)
         _check_outputs(rule, producers, problems)
         if rule.id in vocabulary.catalogue.facts:
             problems.error(
-                rule.mark,
-                f"{rule.id} is the name of a fact",
-                hint="give the rule another id",
-                length=len(rule.id),
+                rule.mark, f"{rule.id} is the name of a fact", hint="give the rule another id", length=len(rule.id)
             )
-        for condition in conditions_of(rule):
-            _check_decidable(rule, condition, vocabulary, problems)
-        if rule.when is not None:
-            _check_contradiction(rule, rule.when, problems)
-        _lint(rule, vocabulary, problems)
+        conditions = tuple(conditions_of(rule))
+        check_decidable(rule, (*conditions, *advice_conditions(rule)), vocabulary, problems)
+        check_contradictions(rule, _held_together(rule, conditions), problems)
+        check_directions(rule, base.rules, vocabulary.catalogue, problems)
+        check_gate(rule, vocabulary, problems)
+        provided.check(rule, vocabulary, problems)
     problems.rule = ""
 
 
-def _check_circles(base: RuleBase, problems: Problems) -> None:
-    _, circle = stages(base.rules)
-    if circle:
-        rule = base.rules[circle[0]]
-        path = " -> ".join((*circle, circle[0]))
-        problems.error(rule.mark, f"these rules read one another in a circle: {path}", length=len(rule.id),
-                       hint="a fact must be complete before a rule reads it")  # fmt: skip
+def _held_together(rule: Rule, conditions: tuple[Condition, ...]) -> tuple[Condition, ...]:
+    """The conditions of a rule, with the two that must both hold as one."""
+    if rule.applies is None or rule.when is None:
+        return conditions
+    return (All((rule.applies, rule.when)), *conditions[2:])
 
 
-def _check_names(rule: Rule, rules: Mapping[str, Rule], problems: Problems) -> None:
-    for key, names, kind in (
-        ("explains", rule.explains, "symptom"),
-        ("masks", rule.masks, "cause"),
-    ):
-        known = [other.id for other in rules.values() if other.kind == kind]
-        for name in names:
-            if name not in known:
-                what = f"a {rules[name].kind}" if name in rules else "nothing"
-                problems.error(rule.mark, f"{key} of {rule.id} names {name}, which is {what}", length=len(rule.id),
-                               hint=did_you_mean(name, known) or f"it takes the id of a {kind}")  # fmt: skip
+def _check_circles(rules: Mapping[str, Rule], problems: Problems) -> None:
+    left = dict(rules)
+    while circle := stages(left)[1]:
+        _complain(circle, "read", "a fact must be complete before a rule reads it", rules, problems)
+        for name in circle:
+            del left[name]
+    masks = {rule.id: set(rule.masks) & rules.keys() for rule in rules.values()}
+    layers(masks)
+    if masks:
+        hint = "each would hide the other, and the report would show neither"
+        _complain(circle_in(masks), "mask", hint, rules, problems)
+
+
+def _complain(circle: tuple[str, ...], word: str, hint: str, rules: Mapping[str, Rule], problems: Problems) -> None:
+    path = " -> ".join((*circle, circle[0]))
+    mark, length = rules[circle[0]].mark, len(circle[0])
+    problems.error(mark, f"these rules {word} one another in a circle: {path}", hint=hint, length=length)
+
+
+def _check_names(
+    rule: Rule, base: RuleBase, ids: Mapping[str, frozenset[str]], vocabulary: Vocabulary, problems: Problems
+) -> None:
+    for key, kind in _NAMES:
+        for name in getattr(rule, key):
+            if name in ids[kind] or (name not in base.rules and vocabulary.is_rule(name)):
+                continue  # the latter: it is disabled, or could not be read
+            what = f"a {base.rules[name].kind}" if name in base.rules else "nothing"
+            problems.error(
+                rule.places.get(name, rule.mark),
+                f"{key} of {rule.id} names {name}, which is {what}",
+                length=len(name),
+                hint=did_you_mean(name, sorted(ids[kind])) or f"it takes the id of a {kind}",
+            )
 
 
 def _check_outputs(rule: Rule, producers: dict[str, str], problems: Problems) -> None:
     for name in rule.outputs.values():
-        if name in producers:
-            problems.error(rule.mark, f"{name} is given by {producers[name]} already", length=len(rule.id))
-        producers.setdefault(name, rule.id)
-
-
-class _Ranges:
-    """Every fact anywhere in its range."""
-
-    def __init__(self, vocabulary: Vocabulary) -> None:
-        self._vocabulary = vocabulary
-
-    def value(self, reference: Reference) -> Value | None:
-        spec = self._vocabulary.spec(reference.name)
-        return None if spec is None or spec.kind == "text" else (spec.low, spec.high)
-
-    def narrower(self, dimension: str, names: frozenset[str]) -> "Iterable[_Ranges]":
-        return (self,)
-
-
-def _check_decidable(rule: Rule, condition: Condition, vocabulary: Vocabulary, problems: Problems) -> None:
-    ranges = _Ranges(vocabulary)
-    for leaf in leaves(condition):
-        if any(isinstance(part, Call) and part.function == "known" for part in walk(leaf.test)):
-            continue
-        truth = truth_of_test(leaf.test, ranges)
-        if truth is not Truth.UNKNOWN:
-            word = "always" if truth is Truth.TRUE else "never"
-            problems.error(leaf.mark or rule.mark, f"{leaf.text!r} is {word} true", length=len(leaf.text),
-                           hint=_range_hint(leaf, vocabulary))  # fmt: skip
-
-
-def _range_hint(leaf: Leaf, vocabulary: Vocabulary) -> str:
-    for reference in references(leaf.test):
-        spec = vocabulary.spec(reference.name)
-        if spec is not None:
-            return f"{reference.name} goes from {bounds_text(spec)}"
-    return ""
-
-
-def _check_contradiction(rule: Rule, condition: Condition, problems: Problems) -> None:
-    """Two bounds of one `all:` that leave nothing between them."""
-    if not isinstance(condition, All):
-        return
-    lows: dict[Reference, tuple[float, Leaf]] = {}
-    highs: dict[Reference, tuple[float, Leaf]] = {}
-    for item in condition.items:
-        bound = _bound(item)
-        if bound is None or not isinstance(item, Leaf):
-            continue
-        reference, side, figure = bound
-        (lows if side == "low" else highs)[reference] = (figure, item)
-    for reference, (low, leaf) in lows.items():
-        if reference in highs and highs[reference][0] <= low:
-            other = highs[reference][1]
-            problems.error(leaf.mark or rule.mark, f"{leaf.text!r} and {other.text!r} are never true together",
-                           length=len(leaf.text))  # fmt: skip
-
-
-def _bound(item: Condition) -> tuple[Reference, str, float] | None:
-    if not isinstance(item, Leaf) or not isinstance(item.test, Comparison):
-        return None
-    left, right = item.test.left, item.test.right
-    while isinstance(left, Named):
-        left = left.body
-    if not isinstance(left, Reference) or not isinstance(right, Number):
-        return None
-    sides = {">": "low", ">=": "low", "<": "high", "<=": "high"}
-    side = sides.get(item.test.operator)
-    return None if side is None else (left, side, right.value)
-
-
-def _lint(rule: Rule, vocabulary: Vocabulary, problems: Problems) -> None:
-    gate = gate_facts(rule.when)
-    if rule.kind == "cause" and COUNTERS_TAG not in rule.tags:
-        for name in sorted(gate):
-            spec = vocabulary.spec(name)
-            if spec is not None and spec.origin in SELDOM:
-                problems.warning(rule.mark, f"the gate of {rule.id} needs {name}, which production seldom has", length=len(rule.id),
-                                 hint=f"make it evidence, or tag the rule {COUNTERS_TAG}")  # fmt: skip
-    tests = {leaf.test for leaf in leaves(rule.when)} if rule.when is not None else set()
-    for piece in rule.evidence:
-        if isinstance(piece, Evidence) and isinstance(piece.condition, Leaf) and piece.condition.test in tests:
-            problems.warning(
-                piece.mark,
-                f"this evidence repeats the gate of {rule.id}",
-                hint="it adds nothing: remove it",
-            )
+        if producers.setdefault(name, rule.id) != rule.id:
+            problems.error(rule.mark, f"{name} is given by {producers[name]} already", length=len(rule.id),
+                           hint="one rule gives a fact; a table with more rows can do it for both")  # fmt: skip

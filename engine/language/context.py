@@ -25,8 +25,8 @@ class Context:
     """
     Parses and checks the expressions of one rule against a vocabulary.
 
-    `lets` is what the names read so far stand for, `typed` what those yield. `may_ask` allows `known(fact)`. `sentences`
-    gathers texts with fields, which are checked when the rule has been read.
+    `lets` is what the names read so far stand for, `typed` what those yield. `may_ask` allows `known(fact)`.
+    `sentences` gathers texts with fields, which are checked when the rule has been read.
     """
 
     vocabulary: Vocabulary
@@ -43,7 +43,8 @@ class Context:
         try:
             expression = parse_condition(node.text, Names(self.parameters, self.lets))
         except ExpressionError as error:
-            return self._refused(node, error)
+            self._refuse(node, error)
+            return None
         checker = self._checker()
         kind = checker.condition(expression)
         if self._report(checker, node) or kind is None:
@@ -55,7 +56,8 @@ class Context:
         try:
             expression = parse_value(node.text, Names(self.parameters, self.lets))
         except ExpressionError as error:
-            return self._refused(node, error)
+            self._refuse(node, error)
+            return None
         checker = self._checker()
         kind = checker.value(expression)
         return None if self._report(checker, node) or kind is None else (expression, kind)
@@ -68,7 +70,8 @@ class Context:
         try:
             reference = parse_reference(node.text)
         except ExpressionError as error:
-            return self._refused(node, error)
+            self._refuse(node, error)
+            return None
         checker = self._checker()
         checker.value(reference)
         if self._report(checker, node):
@@ -94,7 +97,7 @@ class Context:
     def _checker(self) -> Checker:
         return Checker(self.vocabulary.spec, self.vocabulary.names, self.scope, lets=self.typed, may_ask=self.may_ask)
 
-    def _refused(self, node: Scalar, error: ExpressionError) -> None:
+    def _refuse(self, node: Scalar, error: ExpressionError) -> None:
         mark, length = place_of(node, Span(error.start, error.end))
         self.problems.error(mark, str(error), hint=error.hint, length=length)
 

@@ -1,8 +1,8 @@
 """
 The obvious evaluator: walks a tree and asks for each fact as it meets it.
 
-It serves where speed does not matter (range checks at load, explanations, recommendations) and as the reference that the
-compiled evaluators are held against.
+It serves where speed does not matter (range checks at load, explanations, recommendations) and as the reference that
+the compiled evaluators are held against.
 """
 
 from collections.abc import Iterable

@@ -96,7 +96,9 @@ def _step(node: Node, written: Scalar, quantity: tuple[Expression, Type], contex
     if limit is None or read is None:
         return None
     if not quantity[1].goes_with(read[1]):
-        context.problems.error(limit.mark, f"{written.text} is {quantity[1]}, and this is {read[1]}", length=len(limit.text))
+        context.problems.error(
+            limit.mark, f"{written.text} is {quantity[1]}, and this is {read[1]}", length=len(limit.text)
+        )
         return None
     operator = ">" if keys[0] == "above" else "<"
     text = f"{_grouped(written.text)} {operator} {_grouped(limit.text)}"

@@ -200,26 +200,31 @@ Condition = Leaf | All | AnyOf | Not | AtLeast
 def children(node: Expression) -> tuple[Expression, ...]:
     """The expressions directly below one."""
     match node:
-        case Arithmetic(_, left, right) | Comparison(_, left, right):
-            return left, right
-        case Contains(left, right):
-            return left, right
-        case Between(operand, low, high):
-            return operand, low, high
-        case Member(operand, choices):
-            return operand, *choices
-        case Call(_, arguments):
-            return arguments
-        case Named(_, body) | Negative(body) | Aggregated(_, _, body):
-            return (body,)
-    return ()
+        case Reference() | Number() | Text():
+            return ()
+        case Arithmetic() | Comparison():
+            return node.left, node.right
+        case Named() | Aggregated():
+            return (node.body,)
+        case Call():
+            return node.arguments
+        case Negative():
+            return (node.operand,)
+        case Contains():
+            return node.operand, node.part
+        case Between():
+            return node.operand, node.low, node.high
+        case Member():
+            return node.operand, *node.choices
 
 
 def walk(node: Expression) -> Iterator[Expression]:
     """A node and all below it, in reading order."""
-    yield node
-    for child in children(node):
-        yield from walk(child)
+    waiting = [node]
+    while waiting:
+        node = waiting.pop()
+        yield node
+        waiting.extend(reversed(children(node)))
 
 
 class Extent(NamedTuple):

@@ -11,8 +11,8 @@ from engram_diagnose.engine.facts.unit import Quantity, parse_quantity
 from engram_diagnose.engine.language.problem import Mark, Problems, did_you_mean
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar, Sequence, describe
 
-_INTEGER: Final = re.compile(r"[-+]?\d{1,15}")
-_DATE: Final = re.compile(r"\d{4}-(0[1-9]|1[0-2])-(0[1-9]|[12]\d|3[01])")
+_INTEGER: Final = re.compile(r"[-+]?[0-9]{1,15}")
+_DATE: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
 
 
 class Fields:

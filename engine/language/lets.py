@@ -5,7 +5,7 @@ A name may use others whatever their order, since the keys of a mapping have non
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from itertools import chain
 from typing import Final
 
 from engram_diagnose.engine.language.context import Context
@@ -13,6 +13,7 @@ from engram_diagnose.engine.language.expression import UNREADABLE, Extent, exten
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.parser import RESERVED
 from engram_diagnose.engine.language.source import Scalar
+from engram_diagnose.engine.language.stages import circle_in, layers
 from engram_diagnose.engine.language.types import Let
 
 MAX_LETS: Final = 64
@@ -36,24 +37,24 @@ def read_lets(fields: Fields, context: Context) -> None:
     texts = {name: node for name, node in mapping.values.items() if isinstance(node, Scalar)}
     for name in mapping.values.keys() - texts.keys():
         context.problems.error(mapping.values[name].mark, f"let {name} must be an expression")
-        context.lets[name] = UNREADABLE
+    context.lets |= dict.fromkeys(mapping.values, UNREADABLE)
     if len(texts) > MAX_LETS:
         context.problems.error(fields.mark("let"), f"more than {MAX_LETS} names in one rule", hint="split the rule")
         return
-    for name in _in_order(texts):
+    waiting = {name: _used(node.text) & texts.keys() for name, node in texts.items()}
+    for name in chain.from_iterable(layers(waiting)):
         if not is_local_name(name):
             context.problems.error(mapping.keys[name].mark, f"{name!r} cannot be a name", length=len(name),
                                    hint="a name is a word without dots and hyphens")  # fmt: skip
         _read(name, texts[name], context)
-    for name in sorted(texts.keys() - context.lets.keys()):
-        context.lets[name] = UNREADABLE
-        context.problems.error(mapping.keys[name].mark, f"{name} stands for itself", length=len(name),
-                               hint=f"{name}: {texts[name].text}")  # fmt: skip
+    if waiting:
+        path = circle_in(waiting)
+        context.problems.error(mapping.keys[path[0]].mark, f"this stands for itself: {' -> '.join((*path, path[0]))}",
+                               length=len(path[0]))  # fmt: skip
 
 
 def _read(name: str, node: Scalar, context: Context) -> None:
     read = context.value(node)
-    context.lets[name] = UNREADABLE
     if read is None:
         return
     measured = extent(read[0], {other: let.extent for other, let in context.typed.items()})
@@ -63,15 +64,6 @@ def _read(name: str, node: Scalar, context: Context) -> None:
         return
     context.lets[name] = read[0]
     context.typed[name] = Let(read[1], measured)
-
-
-def _in_order(texts: Mapping[str, Scalar]) -> Iterable[str]:
-    """The names, each behind those it uses; those that use themselves, in however many steps, are left out."""
-    waiting = {name: _used(node.text) & texts.keys() for name, node in texts.items()}
-    while ready := [name for name, used in waiting.items() if not used & waiting.keys()]:
-        yield from ready
-        for name in ready:
-            del waiting[name]
 
 
 def _used(text: str) -> set[str]:

@@ -20,7 +20,6 @@ from typing import Final
 from engram_diagnose.engine.facts.scope import DIMENSIONS, scope_of
 from engram_diagnose.engine.facts.unit import TIME, UNITS, parse_quantity
 from engram_diagnose.engine.language.expression import (
-    UNREADABLE,
     Aggregated,
     Arithmetic,
     Between,
@@ -36,13 +35,11 @@ from engram_diagnose.engine.language.expression import (
     Span,
     Text,
 )
+from engram_diagnose.engine.language.holding import LONGEST, held
 from engram_diagnose.engine.language.problem import did_you_mean
 from engram_diagnose.engine.language.tokens import COMPARISONS, WORDS, ExpressionError, Token, is_name, tokenize
 
 MAX_DEPTH: Final = 24
-LONGEST_WINDOW: Final = 30 * 86400
-"""In seconds; Prometheus keeps fifteen days by default."""
-
 FUNCTIONS: Final = {
     "min": (1, 16), "max": (1, 16), "abs": (1, 1), "clamp": (3, 3),
     "log10": (1, 1), "ceil": (1, 1), "floor": (1, 1), "next_pow2": (1, 1), "known": (1, 1),
@@ -198,9 +195,9 @@ class _Parser:
             duration = None
         if token.kind != "number" or duration is None or duration.unit.dimension != TIME:
             raise ExpressionError("`for` takes a duration", token.start, token.end, "such as `for 3m`")
-        if not (1 <= duration.value <= LONGEST_WINDOW and duration.value.is_integer()):
+        if not (1 <= duration.value <= LONGEST and duration.value.is_integer()):
             raise ExpressionError("`for` takes whole seconds, from 1s to 30d", token.start, token.end)
-        return _held(test, int(duration.value), token)
+        return held(test, int(duration.value), Span(token.start, token.end))
 
     def value(self) -> Expression:
         self._deeper()
@@ -323,8 +320,12 @@ class _Parser:
         if token.text in AGGREGATES and self._token.text in DIMENSIONS:
             return self._aggregate(token)
         if token.text not in FUNCTIONS:
-            raise ExpressionError(f"unknown function {token.text}", token.start, token.end,
-                                  did_you_mean(token.text, (*FUNCTIONS, *AGGREGATES)) or f"known: {', '.join(FUNCTIONS)}")  # fmt: skip
+            raise ExpressionError(
+                f"unknown function {token.text}",
+                token.start,
+                token.end,
+                did_you_mean(token.text, (*FUNCTIONS, *AGGREGATES)) or f"known: {', '.join(FUNCTIONS)}",
+            )
         arguments = [self.value()]
         while self._accept(","):
             arguments.append(self.value())
@@ -363,44 +364,6 @@ _parsed = lru_cache(maxsize=4096)(parse_quantity)
 
 def _unquote(text: str) -> str:
     return re.sub(r"\\(.)", r"\1", text[1:-1])
-
-
-def _held(test: Expression, seconds: int, token: Token) -> Expression:
-    """`fact > limit for 3m` is `fact@min_3m > limit`: every raw sample of the window was above."""
-    if not isinstance(test, Comparison) or test.operator in ("==", "!="):
-        raise ExpressionError("`for` needs a comparison with >, >=, < or <=", token.start, token.end)
-    left, right = _through_names(test.left), _through_names(test.right)
-    if UNREADABLE in (left, right):
-        return test
-    flipped = isinstance(left, Number)
-    fact, limit = (right, left) if flipped else (left, right)
-    if not isinstance(fact, Reference) or not _constant(limit):
-        raise ExpressionError("`for` needs one fact on one side and a constant or target on the other",
-                              test.span.start, test.span.end, "move the arithmetic into a `derive` rule's fact")  # fmt: skip
-    if "@" in fact.name:
-        raise ExpressionError("`for` and a window do not go together", fact.span.start, fact.span.end)
-    above = (test.operator in (">", ">=")) != flipped
-    name = f"{fact.name}@{'min' if above else 'max'}_{_window_text(seconds)}"
-    held = Reference(name, fact.labels, fact.span)
-    span = Span(test.span.start, token.end)
-    return Comparison(test.operator, limit, held, span) if flipped else Comparison(test.operator, held, limit, span)
-
-
-def _through_names(node: Expression) -> Expression:
-    while isinstance(node, Named) and node is not UNREADABLE:
-        node = node.body
-    return node
-
-
-def _constant(node: Expression) -> bool:
-    return isinstance(node, Number) or (isinstance(node, Reference) and node.name.startswith("target."))
-
-
-def _window_text(seconds: int) -> str:
-    for scale, suffix in ((3600, "h"), (60, "m")):
-        if seconds % scale == 0:
-            return f"{seconds // scale}{suffix}"
-    return f"{seconds}s"
 
 
 def _rest_hint(text: str) -> str:

@@ -2,9 +2,6 @@
 What a rule recommends: settings with expressions, or something to investigate.
 """
 
-import re
-from typing import Final
-
 from engram_diagnose.engine.facts.catalogue import FactSpec
 from engram_diagnose.engine.language.conditions import read_condition
 from engram_diagnose.engine.language.context import Context
@@ -13,9 +10,8 @@ from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.problem import did_you_mean
 from engram_diagnose.engine.language.rule import WHENS, Recommendation, Setting, Verification
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar
+from engram_diagnose.engine.language.templates import facts_in_command
 from engram_diagnose.engine.language.types import Type, bounds_text
-
-_CURRENT: Final = re.compile(r"\bcurrent\b")
 
 
 def read_recommendations(fields: Fields, context: Context) -> tuple[Recommendation, ...]:
@@ -41,10 +37,10 @@ def _recommendation(node: Mapping, context: Context) -> Recommendation | None:
     return Recommendation(
         settings=_settings(fields, context),
         investigate=fields.text("investigate"),
-        commands=fields.texts("commands"),
+        commands=_commands(fields, context),
         when=fields.choice("when", WHENS, "planned"),
         tradeoff=fields.text("tradeoff"),
-        because=fields.text("because"),
+        because=context.sentence(fields, "because"),
         condition=condition,
         verify=_verification(fields, context),
     )
@@ -52,6 +48,8 @@ def _recommendation(node: Mapping, context: Context) -> Recommendation | None:
 
 def _settings(fields: Fields, context: Context) -> tuple[Setting, ...]:
     mapping = fields.mapping("set")
+    if mapping is not None and not mapping.values:
+        context.problems.error(mapping.mark, "`set:` needs a parameter and its value")
     found = []
     for name, node in mapping.values.items() if mapping else ():
         setting = _setting(name, node, mapping.keys[name], context) if mapping else None
@@ -60,19 +58,31 @@ def _settings(fields: Fields, context: Context) -> tuple[Setting, ...]:
     return tuple(found)
 
 
+def _commands(fields: Fields, context: Context) -> tuple[str, ...]:
+    for node in fields.scalars("commands"):
+        for name in facts_in_command(node.text):
+            if context.spec(name) is None:
+                mark = node.mark.after(node.text.find(name)) if node.single_line else node.mark
+                hint = "`{fact.name}` in a command is replaced by the fact's value"
+                context.problems.warning(mark, f"there is no fact {name}", hint=hint, length=len(name))
+    return fields.texts("commands")
+
+
 def _setting(name: str, node: Node, key: Scalar, context: Context) -> Setting | None:
     if name not in context.vocabulary.catalogue.parameters:
         known = context.vocabulary.catalogue.parameters
-        context.problems.error(key.mark, f"{name} is not a parameter", length=len(name),
-                               hint=did_you_mean(name, known) or "parameters stand in rules/catalogue/parameters.yaml")  # fmt: skip
+        context.problems.error(
+            key.mark,
+            f"{name} is not a parameter",
+            length=len(name),
+            hint=did_you_mean(name, known) or "parameters stand in rules/catalogue/parameters.yaml",
+        )
         return None
     if not isinstance(node, Scalar):
         context.problems.error(node.mark, f"{name} takes one value")
         return None
-    text = _CURRENT.sub(name, node.text)
-    written = Scalar(text, node.file, node.line, node.column, node.quoted, node.single_line and text == node.text)
-    value = read_setting(written, name, context)
-    return None if value is None else Setting(name, value, node.text)
+    value = read_setting(node, name, context.with_current(name))
+    return None if value is None else Setting(name, value, node.text, node.mark)
 
 
 def read_setting(node: Scalar, name: str, context: Context) -> Expression | None:
@@ -91,7 +101,7 @@ def read_setting(node: Scalar, name: str, context: Context) -> Expression | None
         return None
     expression, kind = read
     wanted = Type(spec.kind, spec.unit.dimension) if spec.kind == "number" else Type("bool")
-    if kind.sort != wanted.sort or (kind.dimension != wanted.dimension and not kind.any_unit):
+    if not wanted.goes_with(kind):
         context.problems.error(node.mark, f"{name} is {wanted}, and this is {kind}", length=len(node.text))
         return None
     if isinstance(expression, Number) and not spec.low <= expression.value <= spec.high:

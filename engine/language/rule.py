@@ -98,6 +98,7 @@ class Setting:
     parameter: str
     value: Expression
     text: str
+    mark: Mark = field(default=Mark("", 0, 0), compare=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,7 +153,8 @@ class Rule:
     One rule. `scope` lists the labels it ranges over (empty: the instance).
 
     Fields that a kind does not have are empty: `outputs` and `rows` belong to tables, `outputs` and `value`
-    to derivations, `when_true`, `evidence`, `impact`, `masks` to causes.
+    to derivations, `when_true`, `evidence`, `impact`, `masks` to causes. `lets` are the names its sentences may use;
+    `places` tells where it names other rules.
     """
 
     id: str
@@ -170,6 +172,7 @@ class Rule:
     falsepositives: tuple[str, ...] = ()
     scope: tuple[str, ...] = ()
     params: Mapping[str, Parameter] = field(default_factory=dict)
+    lets: Mapping[str, Expression] = field(default_factory=dict)
     applies: Condition | None = None
     when: Condition | None = None
     when_true: str = ""
@@ -184,6 +187,7 @@ class Rule:
     value_text: str = ""
     given: tuple[Given, ...] = ()
     cases: tuple[Case, ...] = ()
+    places: Mapping[str, Mark] = field(default_factory=dict, compare=False)
 
 
 @dataclass(frozen=True, slots=True)

@@ -200,14 +200,12 @@ class _Builder:
         single = end.line == line and (not quoted or end.column - column == len(text) + 2)
         scalar = Scalar(text, self.file, line + 1, column + 1, quoted, single)
         parent = self._parent
-        if type(parent) is not Mapping:
+        if not isinstance(parent, Mapping) or self._key is not None:
             self._attach(scalar, event)
-        elif self._key is not None:
-            self._attach(scalar, event)
-        else:
-            if text in parent.values:
-                self._duplicate(scalar, parent)
-            self._key = scalar
+            return
+        if text in parent.values:
+            self._duplicate(scalar, parent)
+        self._key = scalar
 
     def _open(self, kind: "type[Sequence | Mapping]", event: Any) -> None:
         if event.tag is not None or event.anchor is not None:
@@ -216,7 +214,7 @@ class _Builder:
         node = kind(self.file, mark.line + 1, mark.column + 1)
         if len(self._outer) >= MAX_DEPTH:
             self._fail(event, f"nested deeper than {MAX_DEPTH} levels", "flatten the rule")
-        if type(self._parent) is Mapping and self._key is None:
+        if isinstance(self._parent, Mapping) and self._key is None:
             self._fail(event, f"a key must be a word, not {describe(node)}", "put quotes round a text that begins so")
         self._attach(node, event)
         self._outer.append(self._parent)
@@ -229,7 +227,7 @@ class _Builder:
         parent = self._parent
         if parent is None:
             self.root = node
-        elif type(parent) is Sequence:
+        elif isinstance(parent, Sequence):
             parent.items.append(node)
         else:
             key, self._key = self._key, None

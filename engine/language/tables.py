@@ -46,8 +46,12 @@ def _known_output(node: Scalar, context: Context) -> bool:
         hint = did_you_mean(node.text, own)
     else:
         message, hint = f"{node.text} is measured, not derived", ""
-    context.problems.error(node.mark, message, length=len(node.text),
-                           hint=hint or "a rule's output is a catalogue fact with `origin: rules`; a pack may add its own")  # fmt: skip
+    context.problems.error(
+        node.mark,
+        message,
+        length=len(node.text),
+        hint=hint or "a rule's output is a catalogue fact with `origin: rules`; a pack may add its own",
+    )
     return False
 
 
@@ -67,11 +71,14 @@ def read_rows(fields: Fields, outputs: dict[str, str], context: Context) -> tupl
     nodes = fields.items("rows")
     if not nodes and "rows" in fields:
         context.problems.error(fields.mark("rows"), "a table needs a row", length=len("rows"))
-    rows = [_row(node, outputs, context, last=position == len(nodes) - 1) for position, node in enumerate(nodes)]
+    declared = (
+        tuple(mapping.values) if (mapping := fields.node.values.get("outputs")) and isinstance(mapping, Mapping) else ()
+    )
+    rows = [_row(node, declared, outputs, context, last=node is nodes[-1]) for node in nodes]
     return tuple(row for row in rows if row is not None)
 
 
-def _row(node: Node, outputs: dict[str, str], context: Context, *, last: bool) -> Row | None:
+def _row(node: Node, declared: tuple[str, ...], outputs: dict[str, str], context: Context, *, last: bool) -> Row | None:
     if not isinstance(node, Mapping):
         context.problems.error(node.mark, "a row is a mapping with `if:` (or `else: true`), `set:` and `why:`")
         return None
@@ -86,7 +93,8 @@ def _row(node: Node, outputs: dict[str, str], context: Context, *, last: bool) -
         condition = read_test(node, "a row", context)
         context.may_ask = False
         readable = condition is not None
-    values = _row_values(fields, outputs, context)
+    mapping = fields.mapping("set")
+    values = {} if mapping is None else _row_values(mapping, declared, outputs, context)
     why = context.sentence(fields, "why")
     return Row(condition, values, why) if readable else None
 
@@ -101,18 +109,16 @@ def _check_else(fields: Fields, *, last: bool) -> None:
         fields.problems.error(fields.mark("else"), "rows behind `else` are never reached", length=4)
 
 
-def _row_values(fields: Fields, outputs: dict[str, str], context: Context) -> dict[str, Expression]:
-    mapping = fields.mapping("set")
+def _row_values(
+    mapping: Mapping, declared: tuple[str, ...], outputs: dict[str, str], context: Context
+) -> dict[str, Expression]:
+    fields = Fields(mapping, "the row's set", context.problems)
+    fields.only(declared)
+    fields.need(*declared)
     found: dict[str, Expression] = {}
-    if mapping is None:
-        return found
-    inner = Fields(mapping, "the row's set", context.problems)
-    if outputs:
-        inner.only(outputs)
-        inner.need(*outputs)
-    for name in outputs:
-        node = inner.scalar(name)
-        value = read_setting(node, outputs[name], context) if node is not None else None
+    for name, fact in outputs.items():
+        node = fields.scalar(name)
+        value = read_setting(node, fact, context) if node is not None else None
         if value is not None:
             found[name] = value
     return found

@@ -17,7 +17,7 @@ _UNIT: Final = "|".join(re.escape(u) for u in sorted(UNITS, key=len, reverse=Tru
 _NAME: Final = r"[A-Za-z_]\w*(?:\.\w+(?:-\w+)*)*(?:@\w+)?"
 _TOKEN: Final = re.compile(
     rf"""
-      (?P<number>(?:\d[\d_]*\.?\d*|\.\d+)(?:[eE][-+]?\d+)?
+      (?P<number>(?:[0-9]+(?:_[0-9]+)*\.?[0-9]*|\.[0-9]+)(?:[eE][-+]?[0-9]+)?
          (?:(?:/(?:s|min|h)(?![\w.]))|(?:\s*(?:{_UNIT})(?![\w.]))|(?:\s*%))?)
     | (?P<text>"(?:[^"\\]|\\.)*"|'(?:[^'\\]|\\.)*')
     | (?P<parameter>\$[A-Za-z_]\w*)

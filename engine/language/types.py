@@ -40,6 +40,10 @@ class Type:
     any_unit: bool = False
     values: tuple[str, ...] = ()
 
+    def goes_with(self, other: "Type") -> bool:
+        """Whether the two can be compared, or one can stand where the other is wanted."""
+        return self.sort == other.sort and (self.dimension == other.dimension or self.any_unit or other.any_unit)
+
     def __str__(self) -> str:
         return {
             "number": str(self.dimension),
@@ -81,8 +85,8 @@ class Checker:
     """
     Checks expressions against a vocabulary; `findings` collects what is wrong.
 
-    `lets` are the rule's names, as far as they were checked already; `size` counts what those in use stand for. `may_ask` allows `known(fact)`, by which a
-    table takes the best of several sources.
+    `lets` are the rule's names, as far as they were checked already; `size` counts what those in use stand for.
+    `may_ask` allows `known(fact)`, by which a table takes the best of several sources.
     """
 
     def __init__(

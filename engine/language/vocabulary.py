@@ -18,8 +18,9 @@ class Vocabulary:
 
     def __init__(self, catalogue: Catalogue, rule_ids: Iterable[str] = ()) -> None:
         self.catalogue = catalogue
+        self._rules = frozenset(rule_ids)
         self._specs: dict[str, FactSpec | None] = {
-            rule: verdict_spec(rule) for rule in rule_ids if rule not in catalogue.facts
+            rule: verdict_spec(rule) for rule in sorted(self._rules) if rule not in catalogue.facts
         }
         self._specs |= target_specs(catalogue)
         self.names: Final = (*catalogue.facts, *self._specs)
@@ -34,6 +35,10 @@ class Vocabulary:
         except KeyError:
             spec = self._specs[name] = self.catalogue.spec(name)
             return spec
+
+    def is_rule(self, name: str) -> bool:
+        """Whether some file defines a rule of that id, readable or not."""
+        return name in self._rules
 
 
 def verdict_spec(rule: str) -> FactSpec:
@@ -59,4 +64,3 @@ def target_specs(catalogue: Catalogue) -> Mapping[str, FactSpec]:
             name = TARGET_PREFIX + target.name
             specs[name] = FactSpec(name, spec.kind, spec.unit, target.doc, spec.scope, origin="targets")
     return specs
-

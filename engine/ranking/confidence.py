@@ -10,7 +10,7 @@ everything unknown spoke against the cause, or for it.
 
 import math
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engram_diagnose.engine.facts.fact import Status
@@ -31,8 +31,7 @@ class Piece:
     One piece of evidence, weighed. `log_ratio` is what it adds when it is counted; `low` and `high` what it could add.
 
     `condition` is the test that counts (of graded evidence, the step); `counted` is false for a piece that a stronger
-    one of
-    its group stands in for.
+    one of its group stands in for.
     """
 
     evidence: Evidence | Graded
@@ -58,27 +57,45 @@ class Confidence:
     prior_weakened: bool = False
 
 
-def confidence(rule: Rule, seen: Seen, scales: Scales, raw: RawSource) -> Confidence:
-    """The confidence in a cause whose gate is true in the scope that `seen` shows."""
-    weakened = _rests_on_proxy(rule.when, seen)
+@dataclass(frozen=True, slots=True)
+class Basis:
+    """
+    What a rule's confidence rests on, whatever the facts are; kept for rules that are weighed often.
+
+    `gate` and `evidence` are the facts that the gate and each piece read; `groups` the positions of pieces that count
+    once together.
+    """
+
+    gate: tuple[Reference, ...]
+    evidence: tuple[tuple[Reference, ...], ...]
+    groups: tuple[tuple[int, ...], ...]
+
+
+def basis_of(rule: Rule, raw: RawSource) -> Basis:
+    """The basis of a rule."""
+    evidence = tuple(_read_by(piece) for piece in rule.evidence)
+    keys = [_keys(piece, read, raw) for piece, read in zip(rule.evidence, evidence, strict=True)]
+    return Basis(references_of(rule.when), evidence, _groups(keys))
+
+
+def confidence(rule: Rule, seen: Seen, scales: Scales, raw: RawSource, *, basis: Basis | None = None) -> Confidence:
+    """The confidence in a cause whose gate is true in the scope that `seen` shows; `basis` is the rule's, if known."""
+    basis = basis or basis_of(rule, raw)
+    weakened = _rest_on_proxy(basis.gate, seen)
     prior = _prior(rule.when_true, scales, weakened=weakened)
-    pieces = [_weigh(evidence, seen, scales) for evidence in rule.evidence]
-    groups = _groups(rule.evidence, raw)
-    counted = {id(chosen) for group in groups if (chosen := _strongest([pieces[i] for i in group])) is not None}
     start = math.log(prior / (1 - prior))
-    point = [chosen.log_ratio for group in groups if (chosen := _strongest([pieces[i] for i in group])) is not None]
-    low = [_extreme([pieces[i].low for i in group]) for group in groups]
-    high = [_extreme([pieces[i].high for i in group]) for group in groups]
-    shown = tuple(_marked(piece, piece.truth is Truth.UNKNOWN or id(piece) in counted) for piece in pieces)
-    middle = _sigmoid(math.fsum([start, *point]))
-    return Confidence(
-        prior,
-        middle,
-        min(middle, _sigmoid(math.fsum([start, *low]))),
-        max(middle, _sigmoid(math.fsum([start, *high]))),
-        shown,
-        weakened,
-    )
+    pieces = [
+        _weigh(evidence, seen, scales, proxy=_rest_on_proxy(facts, seen))
+        for evidence, facts in zip(rule.evidence, basis.evidence, strict=True)
+    ]
+    groups = [[pieces[position] for position in group] for group in basis.groups]
+    chosen = [strongest for group in groups if (strongest := _strongest(group)) is not None]
+    middle = _sigmoid(math.fsum([start, *(piece.log_ratio for piece in chosen)]))
+    low = _sigmoid(math.fsum([start, *(_extreme(piece.low for piece in group) for group in groups)]))
+    high = _sigmoid(math.fsum([start, *(_extreme(piece.high for piece in group) for group in groups)]))
+    counted = {id(piece) for piece in chosen}
+    shown = (p if p.truth is Truth.UNKNOWN or id(p) in counted else replace(p, counted=False) for p in pieces)
+    return Confidence(prior, middle, min(middle, low), max(middle, high), tuple(shown), weakened)
 
 
 def _prior(word: str, scales: Scales, *, weakened: bool) -> float:
@@ -90,28 +107,13 @@ def _sigmoid(log_odds: float) -> float:
     return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
 
 
-def _marked(piece: Piece, counted: bool) -> Piece:
-    return Piece(
-        piece.evidence,
-        piece.condition,
-        piece.truth,
-        piece.strength,
-        piece.log_ratio,
-        piece.low,
-        piece.high,
-        counted,
-        piece.proxy,
-    )
+def _weigh(evidence: Evidence | Graded, seen: Seen, scales: Scales, *, proxy: bool) -> Piece:
+    if isinstance(evidence, Graded):
+        return _weigh_graded(evidence, seen, scales, proxy)
+    return _weigh_plain(evidence, seen, scales, proxy)
 
 
-def _weigh(evidence: Evidence | Graded, seen: Seen, scales: Scales) -> Piece:
-    return (
-        _weigh_graded(evidence, seen, scales) if isinstance(evidence, Graded) else _weigh_plain(evidence, seen, scales)
-    )
-
-
-def _weigh_plain(evidence: Evidence, seen: Seen, scales: Scales) -> Piece:
-    proxy = _rests_on_proxy(evidence.condition, seen)
+def _weigh_plain(evidence: Evidence, seen: Seen, scales: Scales, proxy: bool) -> Piece:
     for_, against = _ratio(evidence.seen, scales, proxy), -_ratio(evidence.absent, scales, proxy)
     truth = truth_of(evidence.condition, seen)
     if truth is Truth.TRUE:
@@ -130,9 +132,8 @@ def _weigh_plain(evidence: Evidence, seen: Seen, scales: Scales) -> Piece:
     return Piece(evidence, evidence.condition, truth, evidence.seen, 0.0, against, for_, proxy=proxy)
 
 
-def _weigh_graded(evidence: Graded, seen: Seen, scales: Scales) -> Piece:
+def _weigh_graded(evidence: Graded, seen: Seen, scales: Scales, proxy: bool) -> Piece:
     """Steps come strongest first: the first that holds counts; one that may hold leaves room above it."""
-    proxy = any(_rests_on_proxy(step.condition, seen) for step in evidence.steps)
     open_step = None
     for step in evidence.steps:
         truth = truth_of(step.condition, seen)
@@ -163,8 +164,8 @@ def _ratio(strength: str, scales: Scales, proxy: bool) -> float:
     return scales.log_ratio(STRENGTHS[max(0, STRENGTHS.index(strength) - 1)] if proxy else strength)
 
 
-def _rests_on_proxy(condition: Condition | None, seen: Seen) -> bool:
-    return any(fact is not None and fact.status is Status.PROXY for fact in map(seen.fact, references_of(condition)))
+def _rest_on_proxy(read: Iterable[Reference], seen: Seen) -> bool:
+    return any(fact is not None and fact.status is Status.PROXY for fact in map(seen.fact, read))
 
 
 def references_of(condition: Condition | None) -> tuple[Reference, ...]:
@@ -184,9 +185,8 @@ def _extreme(amounts: Iterable[float]) -> float:
     return max(amounts, key=lambda amount: (abs(amount), -amount), default=0.0)
 
 
-def _groups(evidence: Sequence[Evidence | Graded], raw: RawSource) -> list[list[int]]:
+def _groups(keys: Sequence[set[str]]) -> tuple[tuple[int, ...], ...]:
     """Positions of evidence that counts once: of one `group`, or resting on one measured quantity."""
-    keys = [_keys(piece, raw) for piece in evidence]
     groups: list[tuple[set[str], list[int]]] = []
     for position, own in enumerate(keys):
         members, merged = [position], set(own)
@@ -195,13 +195,18 @@ def _groups(evidence: Sequence[Evidence | Graded], raw: RawSource) -> list[list[
             merged |= group[0]
             members = group[1] + members
         groups.append((merged, members))
-    return [sorted(members) for _, members in sorted(groups, key=lambda group: min(group[1]))]
+    return tuple(tuple(sorted(members)) for _, members in sorted(groups, key=lambda group: min(group[1])))
 
 
-def _keys(piece: Evidence | Graded, raw: RawSource) -> set[str]:
-    conditions = [piece.condition] if isinstance(piece, Evidence) else [step.condition for step in piece.steps]
-    sources = {raw(reference.name) for condition in conditions for reference in references_of(condition)}
+def _keys(piece: Evidence | Graded, read: Iterable[Reference], raw: RawSource) -> set[str]:
+    sources = {raw(reference.name) for reference in read}
     return {f"raw:{source}" for source in sources if source} | ({f"group:{piece.group}"} if piece.group else set())
+
+
+def _read_by(piece: Evidence | Graded) -> tuple[Reference, ...]:
+    """The facts a piece of evidence reads, each once."""
+    conditions = [piece.condition] if isinstance(piece, Evidence) else [step.condition for step in piece.steps]
+    return tuple(dict.fromkeys(reference for condition in conditions for reference in references_of(condition)))
 
 
 UNTOLD: Final = frozenset({"config", "targets", "operator"})

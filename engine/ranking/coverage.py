@@ -69,6 +69,7 @@ _SHORT = {
     Reason.PTRACE_DENIED: "permission denied",
     Reason.WINDOW_NOT_COLLECTED: "window not collected",
     Reason.TOO_FEW_SAMPLES: "too few samples",
+    Reason.TOO_COARSE: "figure too coarse",
     Reason.NAN: "no traffic (NaN)",
 }
 
@@ -128,6 +129,6 @@ def coverage(firings: Iterable[Firing], undecided: Iterable[Untestable]) -> Cove
         rule = item.firing.rule
         if rule.kind == "cause" and rule.id not in decided and rule.id not in counted:
             counted.add(rule.id)
-            reasons[item.missing[0].unknown.reason if item.missing else Reason.TOO_FEW_SAMPLES] += 1
+            reasons[item.missing[0].unknown.reason if item.missing else Reason.TOO_COARSE] += 1
     ordered = sorted(reasons.items(), key=lambda entry: (-entry[1], entry[0].name))
     return Coverage(len(causes), len(decided), tuple(ordered))

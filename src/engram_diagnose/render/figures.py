@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 _PLAIN: Final = re.compile(r"[^\s{}=,\"']+")
+_TARGET: Final = re.compile(r"\(target\.[^()]*\)")
+_PLACES: Final = 4
 
 
 def percent(share: float) -> str:
@@ -55,6 +57,16 @@ def some(items: Iterable[str], most: int) -> str:
     return ", ".join(listed) if more <= 0 else f"{', '.join(listed[:most])} and {more:,} more"
 
 
+def places(scopes: Iterable[str]) -> str:
+    """The scopes of one title in a row: `{space=a}, {space=b}`."""
+    return some((scope for scope in scopes if scope), _PLACES)
+
+
+def worded(sentence: str) -> str:
+    """A sentence of the document, with the name of a target, which repeats what is measured, left out."""
+    return _TARGET.sub("(the target)", sentence)
+
+
 def instant(text: str | None) -> str:
     """`2026-09-21 14:13:20 UTC` for an ISO instant in UTC."""
     return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z$", r"\1 \2 UTC", text or "")
@@ -65,3 +77,10 @@ def values(readings: Iterable[Mapping[str, Any]], sentence: str, most: int = 3) 
     unstated = [f"{named(reading)} {reading['text']}" for reading in readings
                 if reading["text"] not in sentence and not reading["name"].startswith("target.")]  # fmt: skip
     return some(dict.fromkeys(unstated), most)
+
+
+def reading_words(reading: Mapping[str, Any]) -> str:
+    """`wal.flush.p99 9 ms, from engram_x[5m], db1, 2026-09-21 14:13:20 UTC`."""
+    origin = ", ".join(filter(None, (reading["source"], reading["host"], instant(reading["time"]))))
+    status = "" if reading["status"] in ("measured", "unknown") else f" ({reading['status']})"
+    return f"{named(reading)} {reading['text']}{status}" + (f", from {origin}" if origin else "")
