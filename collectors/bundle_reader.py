@@ -40,6 +40,8 @@ class BundleReader:
     def read(self, data: bytes) -> Bundle:
         if len(data) > self._limits.compressed_bytes:
             raise self._error("larger than a bundle may be", "collect it without profile data")
+        if not data:
+            raise self._error("it is empty", _COLLECT_AGAIN)
         lines = self._lines(data)
         first = next(lines, b"")
         self._digest.update(first)

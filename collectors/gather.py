@@ -1,11 +1,12 @@
 """
 Collecting: every source that was named or found, asked once, into one bundle.
 
-What is decided here is only where to ask. What the answers mean is decided when the bundle is read (`collectors.reading`).
+What is decided here is only where to ask. What the answers mean is decided when the bundle is read
+(`collectors.reading`).
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
@@ -16,20 +17,32 @@ from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.files import configuration, configuration_paths, server_environment
 from engram_diagnose.collectors.capture.http import http_answer
 from engram_diagnose.collectors.capture.local import capture_local
-from engram_diagnose.collectors.capture.machine import HostIdentity, Machine, host_identity
+from engram_diagnose.collectors.capture.machine import Machine, host_identity
+from engram_diagnose.collectors.capture.storage import data_directory
 from engram_diagnose.collectors.capture.target import LocalTarget, NoTarget, local_target
+from engram_diagnose.collectors.instances import (
+    NODE_DIALECT,
+    USUAL_DIALECT,
+    Chosen,
+    choose,
+    detect_metrics,
+    dialect_by_form,
+    dialect_of,
+    not_there,
+)
 from engram_diagnose.collectors.parse.endpoints import HEALTH, http_paths
-from engram_diagnose.collectors.prometheus.client import Prometheus
+from engram_diagnose.collectors.prometheus.client import Found, Prometheus
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions, Refusal
 from engram_diagnose.collectors.prometheus.plan import needed_selectors
 from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect
-from engram_diagnose.engine.facts.fact import Reason
+
+__all__ = ["DEFAULT_WINDOW", "NODE_DIALECT", "NothingToCollectError", "Request", "gather"]
 
 DEFAULT_WINDOW: Final = 300.0
 """Seconds that `$window` of a dialect's expressions stands for."""
 
-NODE_DIALECT: Final = "node-exporter"
-"""The dialect of host metrics; its series are joined with the server's by a selector the operator gives."""
+PRESENT: Final = 30.0
+"""Seconds for which an instant counts as now: what this host and the server say now is not said of an earlier one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +51,8 @@ class Request:
     What to collect. Nothing named is looked for on this host.
 
     `at` is the instant of the diagnosis (seconds since the epoch; 0 is now), `seconds` how long local counters are
-    watched, `before` how long before `at` the quiet time lies that `@before` facts speak of. `statements` are what the operator
-    says of the server, as facts.
+    watched, `before` how long before `at` the quiet time lies that `@before` facts speak of. `statements` are what the
+    operator says of the server, as facts.
     """
 
     prometheus: PrometheusOptions | None = None
@@ -72,96 +85,92 @@ def gather(request: Request, catalogue: Catalogue, wanted: Iterable[str], *, now
     """
     Ask every source and put the raw answers into a bundle.
 
-    `wanted` are the facts the loaded rules read: they decide which metrics and windows are fetched. Raises
-    `NothingToCollectError` when there is nothing to ask.
+    `wanted` are the facts the loaded rules read: they decide which metrics and windows are fetched. Of an instant in
+    the past only Prometheus can speak. Raises `NothingToCollectError` when there is nothing to ask.
     """
-    identity = host_identity()
-    machine = Machine(host=identity.id)
-    return _Gathering(replace(request, at=request.at or now), catalogue, tuple(wanted), identity, machine, progress).bundle(tool, rules)
+    if request.dialect and request.dialect not in catalogue.dialects:
+        known = ", ".join(sorted(set(catalogue.dialects) - {NODE_DIALECT}))
+        raise NothingToCollectError(f"there is no dialect {request.dialect!r}; name one of {known} with --dialect")
+    past = bool(request.at) and request.at < now - PRESENT
+    if past and request.prometheus is None:
+        raise NothingToCollectError("only Prometheus knows the past; give --prometheus URL together with --at")
+    gathering = _Gathering(replace(request, at=request.at or now), catalogue, tuple(wanted), past, progress)
+    return gathering.bundle(tool, rules)
 
 
 class _Gathering:
-    def __init__(self, request: Request, catalogue: Catalogue, wanted: tuple[str, ...], identity: HostIdentity,
-                 machine: Machine, progress: Progress) -> None:  # fmt: skip
+    def __init__(self, request: Request, catalogue: Catalogue, wanted: tuple[str, ...], past: bool,
+                 progress: Progress) -> None:  # fmt: skip
         self._request = request
         self._catalogue = catalogue
         self._wanted = wanted
-        self._identity = identity
-        self._machine = machine
+        self._past = past
+        self._identity = host_identity()
+        self._machine = Machine(host=self._identity.id)
         self._progress = progress
-        self._instance = request.instance
+        self._chosen = Chosen(request.instance)
+        self._version = ""
         self._located: LocalTarget | NoTarget | None = None
 
     def bundle(self, tool: str, rules: Mapping[str, Mapping[str, Any]]) -> Bundle:
         request = self._request
         metrics, dialect = self._metrics()
-        target = self._target()
+        self._target()  # once, before two threads ask for it
         with ThreadPoolExecutor(max_workers=2) as pool:
-            local = pool.submit(self._local, target)
-            direct = self._direct(dialect, target)
-            answers = (*metrics, *local.result(), *direct, *self._configuration(dialect, target))
-        if not any(answer.answered or answer.reason for answer in answers):
-            raise NothingToCollectError("there is no source to ask")
+            local = pool.submit(self._local)
+            direct = [] if self._past else self._direct(dialect)
+            answers = (*metrics, *local.result(), *direct, *self._configuration(dialect))
         return Bundle(
             time=request.at,
             tool=tool,
             dialect=dialect.name,
-            instance=self._instance or request.server_url or request.metrics_url,
+            instance=self._chosen.name or _address(self._named_url()),
             host=self._identity.id,
             host_name=self._identity.name,
             targets_set=request.target_set,
             options={"window": DEFAULT_WINDOW, "before": request.before, "statements": dict(request.statements),
-                     "node_instance": request.node_instance, "local": isinstance(target, LocalTarget)},
+                     "node_instance": request.node_instance, "local": isinstance(self._target(), LocalTarget),
+                     "prometheus_version": self._version, "job": self._chosen.job},
             rules=rules,
             answers=answers,
         )  # fmt: skip
 
     # Prometheus
 
-    def _metrics(self) -> tuple[tuple[Answer, ...], Dialect]:
+    def _metrics(self) -> tuple[list[Answer], Dialect]:
         options = self._request.prometheus
         if options is None:
-            return (), self._dialect(())
+            return [], self._dialect()
         self._progress("asking Prometheus")
         with Prometheus(options) as prometheus:
-            published = self._find_instance(prometheus)
-            dialect = self._dialect(published[1])
-            if published[0] is not None:
-                return (published[0],), dialect
-            answers = [self._window(prometheus, dialect, "window", self._instance, self._request.at)]
-            if any(name.endswith("@before") for name in self._wanted):
-                answers.append(self._window(prometheus, dialect, "before", self._instance, self._request.at - self._request.before))
-            if self._request.node_instance and NODE_DIALECT in self._catalogue.dialects:
-                node = self._catalogue.dialects[NODE_DIALECT]
-                answers.append(self._window(prometheus, node, "node", self._request.node_instance, self._request.at))
-            return tuple(answers), dialect
+            found = prometheus.instances(detect_metrics(self._catalogue.dialects), at=self._request.at)
+            if isinstance(found, Refusal):
+                return [self._refused("window", found)], self._dialect()
+            chosen = choose(found, self._request.instance)
+            if isinstance(chosen, Refusal):
+                return [self._refused("window", chosen)], self._dialect()
+            self._chosen, self._version = chosen, found.version
+            dialect = self._dialect()
+            return self._windows(prometheus, found, dialect), dialect
 
-    def _find_instance(self, prometheus: Prometheus) -> tuple[Answer | None, tuple[str, ...]]:
-        """Which instance is meant, and the detect metrics it publishes; an answer when that cannot be told."""
-        known = {metric for dialect in self._catalogue.dialects.values() if dialect.name != NODE_DIALECT for metric in dialect.detect}
-        found = prometheus.instances(known, at=self._request.at)
-        if isinstance(found, Refusal):
-            return self._refused("window", found), ()
-        candidates = [one for one in found.instances if one.metrics]
-        if self._instance:
-            candidates = [one for one in found.instances if one.name == self._instance]
-        if len(candidates) == 1:
-            self._instance = candidates[0].name
-            return None, tuple(sorted(candidates[0].metrics))
-        return self._refused("window", self._which(candidates, [one.name for one in found.instances])), ()
-
-    def _which(self, candidates: Sequence[Any], all_names: list[str]) -> Refusal:
-        if candidates:
-            names = ", ".join(sorted(one.name for one in candidates)[:8])
-            return Refusal(Reason.SOURCE_ABSENT, f"{len(candidates)} instances publish Engram metrics: {names}", "name one with --instance")
-        if self._instance:
-            known = f"; it knows {', '.join(sorted(all_names)[:8])}" if all_names else ""
-            return Refusal(Reason.SOURCE_ABSENT, f"Prometheus has no samples of instance {self._instance!r} at that time{known}", "check --instance and --at")
-        return Refusal(Reason.SOURCE_ABSENT, "no instance in Prometheus publishes metrics of a known dialect", "check the scrape configuration, or name the server with --instance")
+    def _windows(self, prometheus: Prometheus, found: Found, dialect: Dialect) -> list[Answer]:
+        """The raw samples of now, of before, and of the host's exporter, as far as they are wanted."""
+        request, instance = self._request, self._chosen.name
+        answers = [self._window(prometheus, dialect, "window", instance, request.at)]
+        if answers[0].reason == "SOURCE_ABSENT" and not self._chosen.metrics:
+            return [self._refused("window", not_there(instance, found))]
+        if any(name.endswith("@before") for name in self._wanted):
+            answers.append(self._window(prometheus, dialect, "before", instance, request.at - request.before))
+        if request.node_instance and NODE_DIALECT in self._catalogue.dialects:
+            node = self._catalogue.dialects[NODE_DIALECT]
+            answers.append(self._window(prometheus, node, "node", request.node_instance, request.at))
+        return answers
 
     def _window(self, prometheus: Prometheus, dialect: Dialect, name: str, instance: str, at: float) -> Answer:
         suffix = "@before" if name == "before" else ""
         wanted = [one.removesuffix(suffix) for one in self._wanted if one.endswith(suffix)]
+        # All that the server publishes of itself now: another reader of the bundle may ask for more than these rules.
+        wanted += [source.fact for source in dialect.sources.values() if not suffix]
         needed = needed_selectors(wanted, dialect=dialect, catalogue=self._catalogue, default_window=DEFAULT_WINDOW)
         answer = prometheus.window(needed.metrics, instance=instance, seconds=needed.seconds, at=at)
         if isinstance(answer, Refusal):
@@ -169,32 +178,27 @@ class _Gathering:
         return Answer("prometheus", f"{name} {needed.seconds:g}", at, self._metrics_host(), answer)
 
     def _refused(self, name: str, refusal: Refusal) -> Answer:
-        return Answer("prometheus", f"{name} 0", self._request.at, self._metrics_host(), None, refusal.reason.name, str(refusal))
+        host, reason = self._metrics_host(), refusal.reason.name
+        return Answer("prometheus", f"{name} 0", self._request.at, host, None, reason, str(refusal))
 
     def _metrics_host(self) -> str:
         """What the server's metrics speak of: this machine when the server runs on it, else the instance's name."""
-        return self._identity.id if isinstance(self._target(), LocalTarget) else self._instance
+        return self._identity.id if isinstance(self._target(), LocalTarget) else self._chosen.name
 
-    def _dialect(self, published: Iterable[str]) -> Dialect:
-        """The dialect that was named; else the one whose metrics are there; else the one of the server asked directly."""
+    def _dialect(self) -> Dialect:
+        """The dialect that was named; else the one whose metrics are there; else that of the server asked directly."""
         dialects = self._catalogue.dialects
-        if self._request.dialect:
-            return dialects[self._request.dialect]
-        seen = set(published)
-        fits = {name: len(seen & set(dialect.detect)) for name, dialect in dialects.items() if name != NODE_DIALECT}
-        best = max(fits, key=lambda name: (fits[name], name == "guide", name))
-        if not fits[best] and self._request.server_url:
-            best = self._detect_directly() or best
-        return dialects[best]
+        named = self._request.dialect or dialect_of(dialects, self._chosen.metrics) or self._dialect_asked()
+        return dialects[named or USUAL_DIALECT]
 
-    def _detect_directly(self) -> str:
+    def _dialect_asked(self) -> str:
         """The dialect by the form of the server's own `/metrics`."""
-        answer = http_answer(self._machine, self._request.server_url, "/metrics", token=self._request.server_token)
-        if not answer.answered:
+        url = self._request.metrics_url or self._server_url()
+        if not url or self._past:
             return ""
-        form = "engram-json" if (answer.body or "").lstrip().startswith("{") else "prometheus"
-        return next((name for name, dialect in sorted(self._catalogue.dialects.items())
-                     if dialect.metrics_format == form and name != NODE_DIALECT), "")  # fmt: skip
+        base, path = _split(url)
+        answer = http_answer(self._machine, base, path, token=self._request.server_token)
+        return dialect_by_form(self._catalogue.dialects, answer.body or "") if answer.answered else ""
 
     # This machine
 
@@ -208,46 +212,79 @@ class _Gathering:
         request = self._request
         if not request.local:
             return NoTarget("NOT_COLLECTED", "this host was left out (--no-local)")
-        via = urlsplit(request.prometheus.url).hostname or "" if request.prometheus else ""
-        return local_target(self._instance or _address(request.server_url or request.metrics_url), pid=request.pid, via=via)
+        label = self._chosen.name
+        # A label is said by Prometheus, whose "localhost" is its own.
+        via = urlsplit(request.prometheus.url).hostname or "" if request.prometheus and label else ""
+        return local_target(label or _address(self._named_url()), pid=request.pid, via=via)
 
-    def _local(self, target: LocalTarget | NoTarget) -> list[Answer]:
-        if isinstance(target, LocalTarget):
-            self._progress(f"watching process {target.pid} for {self._request.seconds:g} s")
-        return capture_local(self._machine, target, data_dir=self._request.data_dir, seconds=self._request.seconds)
+    def _named_url(self) -> str:
+        return self._request.server_url or self._request.metrics_url
+
+    def _local(self) -> list[Answer]:
+        target, request = self._target(), self._request
+        if isinstance(target, NoTarget):
+            return capture_local(self._machine, target)
+        if self._past:
+            why = NoTarget("WINDOW_NOT_COLLECTED", "this host's counters are of now, and the diagnosis is of the past")
+            return capture_local(self._machine, why)
+        self._progress(f"watching process {target.pid} for {request.seconds:g} s")
+        data_dir = request.data_dir or data_directory(target.pid)
+        return capture_local(self._machine, target, data_dir=data_dir, seconds=request.seconds)
 
     # The server itself
 
-    def _direct(self, dialect: Dialect, target: LocalTarget | NoTarget) -> list[Answer]:
-        request = self._request
-        answers = []
-        if request.metrics_url:
-            self._progress("scraping the metrics endpoint")
-            answers += self._scrape(request.metrics_url)
-        if request.server_url:
-            self._progress("asking the server")
-            paths = {HEALTH, *http_paths(dialect)} | ({dialect.metrics_path} if dialect.metrics_format == "engram-json" else set())
-            if dialect.metrics_format == "prometheus" and not request.metrics_url and request.prometheus is None:
-                answers += self._scrape(request.server_url.rstrip("/") + dialect.metrics_path)
-            answers += [http_answer(self._machine, request.server_url, path, token=request.server_token) for path in sorted(paths)]
-        host = self._metrics_host()
-        return [replace(answer, host=host) for answer in answers]
+    def _server_url(self) -> str:
+        """Where to ask the server: what was named, else the port on which its process was found listening here."""
+        target = self._target()
+        if self._request.server_url or not isinstance(target, LocalTarget) or not target.port:
+            return self._request.server_url
+        return f"http://127.0.0.1:{target.port}"
 
-    def _scrape(self, url: str) -> list[Answer]:
-        """Two scrapes, so that counters have a rate."""
-        parts = urlsplit(url)
-        base, path = f"{parts.scheme}://{parts.netloc}", (parts.path or "/metrics") + (f"?{parts.query}" if parts.query else "")
-        found = []
-        for turn in range(2):
+    def _direct(self, dialect: Dialect) -> list[Answer]:
+        request, url = self._request, self._server_url()
+        answers: list[Answer] = []
+        if request.metrics_url:
+            answers += self._metrics_endpoint(dialect)
+        if url:
+            self._progress("asking the server")
+            if request.prometheus is None and not request.metrics_url:
+                answers += self._exposition(url, dialect)
+            answers += [self._ask(url, path) for path in sorted(_paths(dialect))]
+        host = self._metrics_host()
+        # Nobody named an address that was found: that it does not answer on this interface says nothing.
+        kept = (one for one in answers if one.answered or self._named_url() or one.detail.startswith("HTTP "))
+        return [replace(answer, host=host) for answer in kept]
+
+    def _ask(self, url: str, path: str) -> Answer:
+        return http_answer(self._machine, url, path, token=self._request.server_token)
+
+    def _metrics_endpoint(self, dialect: Dialect) -> list[Answer]:
+        """What was named as the metrics: a text exposition, or the server's JSON."""
+        base, path = _split(self._request.metrics_url)
+        if dialect.metrics_format == "engram-json" and path == dialect.metrics_path:
+            return [self._ask(base, path)]
+        return self._scrapes(self._request.metrics_url, 2)
+
+    def _exposition(self, url: str, dialect: Dialect) -> list[Answer]:
+        """The text exposition: twice where it holds counters, once where its figures are sums over a window already."""
+        if dialect.metrics_format == "prometheus":
+            return self._scrapes(url.rstrip("/") + dialect.metrics_path, 2)
+        return self._scrapes(url.rstrip("/") + dialect.exposition_path, 1) if dialect.exposition_path else []
+
+    def _scrapes(self, url: str, count: int) -> list[Answer]:
+        base, path = _split(url)
+        found: list[Answer] = []
+        for turn in range(count):
             if turn:
+                self._progress(f"scraping {path} again in {self._request.seconds:g} s")
                 time.sleep(self._request.seconds)
-            answer = http_answer(self._machine, base, path, token=self._request.server_token)
-            found.append(replace(answer, collector="exposition"))
-            if not answer.answered:
+            found.append(replace(self._ask(base, path), collector="exposition"))
+            if not found[-1].answered:
                 break
         return found
 
-    def _configuration(self, dialect: Dialect, target: LocalTarget | NoTarget) -> list[Answer]:
+    def _configuration(self, dialect: Dialect) -> list[Answer]:
+        target = self._target()
         if self._request.config_file:
             return [configuration(self._machine, self._request.config_file)]
         if not isinstance(target, LocalTarget):
@@ -259,8 +296,21 @@ class _Gathering:
         return []
 
 
+def _paths(dialect: Dialect) -> set[str]:
+    """What to ask a server for besides its text exposition."""
+    metrics = {dialect.metrics_path} if dialect.metrics_format == "engram-json" else set()
+    return {HEALTH, *http_paths(dialect)} | metrics
+
+
 def _address(url: str) -> str:
     """`host:port` of a URL."""
     parts = urlsplit(url)
     return parts.netloc.rpartition("@")[2] if parts.netloc else ""
 
+
+def _split(url: str) -> tuple[str, str]:
+    """A metrics address as its server and its path, which is `/metrics` where there is none."""
+    parts = urlsplit(url)
+    query = f"?{parts.query}" if parts.query else ""
+    path = parts.path if parts.path.strip("/") else "/metrics"
+    return f"{parts.scheme}://{parts.netloc}", path + query

@@ -2,23 +2,31 @@
 A bundle into facts: the same for a run that was just collected and for a bundle from last month.
 """
 
+import math
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from typing import Final
 
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.gather import DEFAULT_WINDOW, NODE_DIALECT
+from engram_diagnose.collectors.instances import NODE_DIALECT, USUAL_DIALECT
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.endpoints import HEALTH, facts_of_endpoints, facts_of_health
-from engram_diagnose.collectors.parse.engram_json import absent_metrics, facts_of_engram_json
+from engram_diagnose.collectors.parse.engram_json import absent_metrics, expected_metrics, facts_of_engram_json
 from engram_diagnose.collectors.parse.local import LOCAL_FACTS, facts_of_local
-from engram_diagnose.collectors.prometheus.facts import facts_of_series, needed_selectors
+from engram_diagnose.collectors.prometheus.facts import facts_of_scrapes, facts_of_series
+from engram_diagnose.collectors.prometheus.functions import semantics_of
+from engram_diagnose.collectors.prometheus.labels import label
+from engram_diagnose.collectors.prometheus.lexer import format_duration
 from engram_diagnose.collectors.prometheus.series import SeriesError, SeriesStore, store_of_matrix, store_of_scrapes
+from engram_diagnose.collectors.telemetry import Promise, facts_of_freshness, facts_of_promise, promised_series
 from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect, FactSpec
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status, point, unknown_fact
 
 BEFORE: Final = "@before"
 BASELINE: Final = "@baseline"
+
+_USUAL_WINDOW: Final = 300.0
 
 _NO_COLLECTOR: Final[Mapping[str, str]] = {
     "perf": "this release has no collector for hardware counters and profiles",
@@ -43,51 +51,75 @@ class _Reading:
         self._bundle = bundle
         self._catalogue = catalogue
         self._wanted = wanted
-        self._dialect = catalogue.dialects[bundle.dialect if bundle.dialect in catalogue.dialects else "guide"]
+        self._dialect = catalogue.dialects[bundle.dialect if bundle.dialect in catalogue.dialects else USUAL_DIALECT]
+        self._window = _number(bundle.options.get("window"), _USUAL_WINDOW)
+        self._semantics = semantics_of(_text(bundle.options.get("prometheus_version")))
+        self._telemetry: list[Fact] = []
+        self._promise = Promise()
+        self._metrics_host = bundle.host
 
     def facts(self) -> list[Fact]:
         # The last known one stands: what was measured on the host itself goes before what an exporter says of it.
         facts = [*self._metrics(), *self._direct(), *self._local(), *self._configuration(), *self._statements()]
-        facts += self._telemetry(facts)
+        facts += [*self._telemetry, *self._kept()]
         return facts + self._rest(facts)
 
-    # Metrics
+    # Prometheus
 
     def _metrics(self) -> list[Fact]:
         facts: list[Fact] = []
         for answer in self._bundle.of("prometheus"):
             kind, _, seconds = answer.name.partition(" ")
-            if kind == "node":
-                facts += self._series(answer, self._catalogue.dialects[NODE_DIALECT], float(seconds or 0), suffix="")
-            else:
-                facts += self._series(answer, self._dialect, float(seconds or 0), suffix=BEFORE if kind == "before" else "")
-        scrapes = self._bundle.of("exposition")
-        return facts + (self._scrapes(scrapes) if scrapes else [])
+            dialect = self._catalogue.dialects.get(NODE_DIALECT) if kind == "node" else self._dialect
+            if dialect is not None:
+                facts += self._series(answer, dialect, _number(seconds, 0.0), BEFORE if kind == "before" else "")
+        return facts + self._scrapes(self._bundle.of("exposition"))
 
-    def _series(self, answer: Answer, dialect: Dialect, seconds: float, *, suffix: str) -> list[Fact]:
+    def _series(self, answer: Answer, dialect: Dialect, collected: float, suffix: str) -> list[Fact]:
         if not answer.answered:
             return self._refused(dialect, answer, suffix)
         try:
-            store = store_of_matrix(answer.body or "")
+            store = self._of_the_job(store_of_matrix(answer.body or ""))
         except SeriesError as error:
-            return self._refused(dialect, Answer(answer.collector, answer.name, answer.time, answer.host, None, "UNPARSED", str(error)), suffix)
-        return self._evaluated(store, dialect, answer.time, answer.host, seconds, suffix)
+            return self._refused(dialect, _unparsed(answer, error), suffix)
+        if dialect is self._dialect and not suffix:
+            self._promised(promised_series(dialect, store), answer)
+            self._telemetry += facts_of_freshness(store, at=answer.time, window=self._window, host=answer.host)
+        covered = _covered(store, answer.time)
+        window = min(self._window, covered)
+        return facts_of_series(
+            _noted(store, covered) if window < self._window else store,
+            dialect=dialect, catalogue=self._catalogue, wanted=self._names(dialect, suffix), at=answer.time,
+            host=answer.host, default_window=window, semantics=self._semantics, collected=collected, suffix=suffix,
+            longest_rate=covered,
+        )  # fmt: skip
 
-    def _scrapes(self, answers: Iterable[Answer]) -> list[Fact]:
+    def _of_the_job(self, store: SeriesStore) -> SeriesStore:
+        """The series of one job, where several scrape this instance and would count everything twice."""
+        job = _text(self._bundle.options.get("job"))
+        if not job:
+            return store
+        kept = {
+            name: tuple(one for one in group if label(one.labels, "job") == job)
+            for name, group in store.by_name.items()
+        }
+        return replace(store, by_name={name: group for name, group in kept.items() if group})
+
+    # The text exposition
+
+    def _scrapes(self, answers: tuple[Answer, ...]) -> list[Fact]:
+        if not answers:
+            return []
         good = [answer for answer in answers if answer.answered]
         if not good:
-            return self._refused(self._dialect, next(iter(answers)), "")
+            return self._refused(self._dialect, answers[0], "")
+        scrapes = [(answer.time, answer.body or "") for answer in good]
         try:
-            store = store_of_scrapes([(answer.time, answer.body or "") for answer in good])
+            self._promised(promised_series(self._dialect, store_of_scrapes(scrapes)), good[-1])
+            return facts_of_scrapes(scrapes, dialect=self._dialect, catalogue=self._catalogue,
+                                    wanted=self._names(self._dialect, ""), host=good[-1].host)  # fmt: skip
         except SeriesError as error:
-            first = good[0]
-            return self._refused(self._dialect, Answer("exposition", first.name, first.time, first.host, None, "UNPARSED", str(error)), "")
-        return self._evaluated(store, self._dialect, good[-1].time, good[-1].host, float("inf"), "")
-
-    def _evaluated(self, store: SeriesStore, dialect: Dialect, at: float, host: str, collected: float, suffix: str) -> list[Fact]:
-        window = float(self._bundle.options.get("window", DEFAULT_WINDOW))
-        return facts_of_series(store, dialect=dialect, catalogue=self._catalogue, wanted=self._names(dialect, suffix), at=at,
-                               host=host, default_window=window, collected=collected, suffix=suffix)  # fmt: skip
+            return self._refused(self._dialect, _unparsed(good[0], error), "")
 
     def _names(self, dialect: Dialect, suffix: str) -> list[str]:
         """The wanted names with a suffix, without it; and, of now, all that the dialect publishes: a reader may ask."""
@@ -95,13 +127,17 @@ class _Reading:
             return [name.removesuffix(suffix) for name in self._wanted if name.endswith(suffix)]
         published = {source.fact for source in dialect.sources.values()}
         counters = {name for name in published if (spec := self._catalogue.facts.get(name)) and spec.counter}
-        names = [name for name in self._wanted if name.partition("@")[0] in published and not name.endswith((BEFORE, BASELINE))]
+        names = [name for name in self._wanted
+                 if name.partition("@")[0] in published and not name.endswith((BEFORE, BASELINE))]  # fmt: skip
         return sorted({*names, *(published - counters)})
 
     def _refused(self, dialect: Dialect, answer: Answer, suffix: str) -> list[Fact]:
-        names = self._names(dialect, suffix)
+        """What the series would have told, unknown for the reason of the answer that is none."""
+        series = {source.fact for source in dialect.sources.values() if source.promql or source.counter}
+        names = [name for name in self._names(dialect, suffix) if name.partition("@")[0] in series]
         reason = Reason[answer.reason] if answer.reason in Reason.__members__ else Reason.SOURCE_UNREACHABLE
-        return [unknown_fact(name + suffix, reason, answer.detail, source=answer.collector, host=answer.host, time=answer.time) for name in names]
+        return [unknown_fact(name + suffix, reason, answer.detail, source=answer.collector, host=answer.host,
+                             time=answer.time) for name in names]  # fmt: skip
 
     # The other collectors
 
@@ -114,55 +150,41 @@ class _Reading:
         for answer in answers:
             if answer.name == self._dialect.metrics_path and self._dialect.metrics_format == "engram-json":
                 facts += facts_of_engram_json(answer, self._dialect)
+                self._promised(self._promise_of_json(answer), answer)
             elif answer.name == HEALTH:
                 facts += facts_of_health(answer)
         return facts
+
+    def _promise_of_json(self, answer: Answer) -> Promise:
+        expected = frozenset(expected_metrics(self._dialect)) if answer.answered else frozenset[str]()
+        return Promise(expected, expected.difference(absent_metrics(answer, self._dialect)))
 
     def _configuration(self) -> list[Fact]:
         answers = self._bundle.of("config")
         return facts_of_configuration(answers[0] if answers else None, self._dialect, self._catalogue)
 
     def _statements(self) -> list[Fact]:
-        """What the operator said when the bundle was made; that nothing was said of scarce memory means there is none."""
-        said = {"workload.memory_constrained": 0.0, **self._bundle.options.get("statements", {})}
-        host, time = self._bundle.host, self._bundle.time
-        return [Fact(name, value if isinstance(value, str) else point(float(value)), Status.RECORDED, source="the operator",
-                     host=host, time=time) for name, value in sorted(said.items())]  # fmt: skip
+        """What the operator said when the bundle was made; silence on scarce memory means there is enough."""
+        said = self._bundle.options.get("statements")
+        known = {"workload.memory_constrained": 0.0, **(said if isinstance(said, dict) else {})}
+        stated = {name: value for name, value in sorted(known.items()) if isinstance(value, int | float | str)}
+        return [self._recorded(name, stated[name], "the operator") for name in stated]
+
+    def _recorded(self, name: str, value: float | str, source: str) -> Fact:
+        stated = value if isinstance(value, str) else point(float(value))
+        return Fact(name, stated, Status.RECORDED, source=source, host=self._bundle.host, time=self._bundle.time)
 
     # The telemetry itself
 
-    def _telemetry(self, facts: Iterable[Fact]) -> list[Fact]:
-        dialect = self._dialect
-        time, host = self._bundle.time, self._bundle.host
-        found = [Fact("telemetry.dialect", dialect.name, Status.RECORDED, source="dialect of the bundle", host=host, time=time)]
-        absent, expected = self._absent()
-        if expected:
-            found.append(_counted("telemetry.expected_metrics", expected, host, time))
-            found.append(_counted("telemetry.absent_metrics", len(absent), host, time))
-            found.append(Fact("telemetry.absent_names", ", ".join(absent), source="metrics the dialect promises", host=host, time=time))
-            mismatch = float(len(absent) == expected)
-            found.append(Fact("telemetry.dialect_mismatch", point(mismatch), source=f"metrics of dialect {dialect.name}", host=host, time=time))
-        return found
+    def _promised(self, promise: Promise, answer: Answer) -> None:
+        self._promise |= promise
+        self._metrics_host = answer.host
 
-    def _absent(self) -> tuple[list[str], int]:
-        """The metrics the dialect promises (not those it merely may have) that the answers do not hold, and how many it promises."""
-        for answer in self._bundle.of("http"):
-            if answer.name == self._dialect.metrics_path and answer.answered and self._dialect.metrics_format == "engram-json":
-                absent = absent_metrics(answer, self._dialect)
-                return list(absent), len({source.json for source in self._dialect.sources.values() if source.json})
-        held = self._held()
-        promised = sorted({metric for source in self._dialect.sources.values() if not source.invented
-                           for metric in needed_selectors([source.fact], dialect=self._dialect, catalogue=self._catalogue,
-                                                          default_window=DEFAULT_WINDOW).metrics} - {"up"})  # fmt: skip
-        return ([], 0) if held is None else ([metric for metric in promised if metric not in held], len(promised))
-
-    def _held(self) -> frozenset[str] | None:
-        """The metric names in the answers, or None when there was no answer."""
-        for answer in self._bundle.of("prometheus"):
-            if answer.name.startswith("window") and answer.answered:
-                return _metric_names(store_of_matrix(answer.body or ""))
-        scrapes = [answer for answer in self._bundle.of("exposition") if answer.answered]
-        return _metric_names(store_of_scrapes([(scrapes[-1].time, scrapes[-1].body or "")])) if scrapes else None
+    def _kept(self) -> list[Fact]:
+        """The dialect, and what of its promises the metrics keep."""
+        named = self._recorded("telemetry.dialect", self._dialect.name, "dialect of the bundle")
+        host = self._metrics_host
+        return [named, *facts_of_promise(self._promise, self._dialect, host=host, time=named.time)]
 
     # What nobody said
 
@@ -199,15 +221,43 @@ class _Reading:
         return Reason.NOT_COLLECTED, "no source for it was asked"
 
 
-def _counted(name: str, count: int, host: str, time: float) -> Fact:
-    return Fact(name, point(float(count)), source="metrics the dialect promises", host=host, time=time)
+def _number(value: object, usual: float) -> float:
+    """A figure that a bundle states; what is none, or no length of time, counts as not stated."""
+    try:
+        number = float(value) if isinstance(value, int | float | str) else usual
+    except (ValueError, OverflowError):
+        return usual
+    return number if math.isfinite(number) and number >= 0 else usual
 
 
-def _metric_names(store: SeriesStore) -> frozenset[str]:
-    return frozenset(store.by_name)
+def _text(value: object) -> str:
+    return value if isinstance(value, str) else ""
+
+
+def _unparsed(answer: Answer, error: SeriesError) -> Answer:
+    return replace(answer, body=None, reason="UNPARSED", detail=str(error))
+
+
+def _covered(store: SeriesStore, at: float) -> float:
+    """
+    How many seconds before `at` the first sample lies: a Prometheus that was just started knows no more.
+
+    Rates over a longer window would spread what happened in them over time of which nothing is known.
+    """
+    first = min((one.times[0] for group in store.by_name.values() for one in group if one.times), default=None)
+    if first is None or first >= round(at * 1000):
+        return math.inf
+    return float(math.ceil((round(at * 1000) - first + 1) / 1000))
+
+
+def _noted(store: SeriesStore, covered: float) -> SeriesStore:
+    return replace(store, quality=(*store.quality, f"samples reach back {format_duration(covered)} only"))
 
 
 def baseline_facts(facts: Iterable[Fact]) -> list[Fact]:
     """Facts of a saved bundle as the `@baseline` that regressions compare with."""
-    return [Fact(fact.name + BASELINE, fact.value, Status.RECORDED, fact.scope, f"baseline: {fact.source}", fact.host, fact.time, fact.window)
-            for fact in facts if fact.known and "@" not in fact.name]  # fmt: skip
+    return [_better_days(fact) for fact in facts if fact.known and "@" not in fact.name]
+
+
+def _better_days(fact: Fact) -> Fact:
+    return replace(fact, name=fact.name + BASELINE, status=Status.RECORDED, source=f"baseline: {fact.source}")

@@ -70,7 +70,7 @@ class Pseudonyms:
     """
 
     def __init__(self, key: str, *, hosts: Iterable[str] = ()) -> None:
-        self._key = key.encode("utf-8", "surrogateescape")
+        self._key = key.encode("utf-8", "surrogatepass")
         names = sorted({h for h in hosts if h not in _PUBLIC_NAMES}, key=lambda h: (-len(h), h))
         pattern = "|".join(re.escape(name) for name in names)
         self._hosts = re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])") if names else None

@@ -23,6 +23,7 @@ _MEMORY = (
     "memory.usage_in_bytes",
     "memory.oom_control",
     "memory.failcnt",
+    "memory.stat",
 )
 _PRESSURE = ("cpu.pressure", "memory.pressure", "io.pressure")
 
@@ -106,6 +107,7 @@ def _directories(mount: Mount, path: str) -> list[str]:
 def _level(number: int, folder: str, files: tuple[str, ...]) -> list[str]:
     lines = []
     for file in files:
-        body = read(os.path.join(folder, file)).body
-        lines += [f"{number}/{file}:{line}" for line in (body or "").splitlines()]
+        body = read(os.path.join(folder, file)).body or ""
+        kept = [line for line in body.splitlines() if file != "memory.stat" or "inactive_file" in line]
+        lines += [f"{number}/{file}:{line}" for line in kept]
     return lines

@@ -33,16 +33,16 @@ TOPOLOGY = (
     "cpu0/cache/index*/type",
     "cpu0/cache/index*/size",
     "cpu0/cache/index*/coherency_line_size",
-    "cpu0/cache/index*/shared_cpu_list",
+    "cpu[0-9]*/cache/index3/shared_cpu_list",
 )
 FREQUENCIES = (
     "cpu[0-9]*/cpufreq/scaling_cur_freq",
-    "cpu[0-9]*/cpufreq/base_frequency",
     "cpu[0-9]*/cpufreq/cpuinfo_max_freq",
     "cpu[0-9]*/thermal_throttle/core_throttle_count",
 )
 NODES = ("online", "node[0-9]*/cpulist", "node[0-9]*/meminfo", "node[0-9]*/distance")
 LINKS = ("*/speed", "*/operstate", "*/type", "*/device/uevent")
+_CONTAINER_MARKS = (".dockerenv", "run/.containerenv", "run/systemd/container")
 PRODUCT = ("sys_vendor", "product_name")
 
 
@@ -54,6 +54,7 @@ def host_static(machine: Machine) -> list[Answer]:
     answers.append(machine.answer("host", "/proc/cpuinfo", _cpuinfo(machine)))
     answers.append(machine.answer("host", "uname", Reading(_uname())))
     answers.append(machine.answer("host", "sysconf", Reading(_sysconf())))
+    answers.append(machine.answer("host", "container", _container(machine)))
     mode = "kernel/mm/transparent_hugepage/enabled"
     answers.append(machine.file("host", f"/sys/{mode}", machine.sys(mode)))
     answers.append(_tree(machine, "devices/system/cpu", TOPOLOGY))
@@ -97,6 +98,13 @@ def trim_cpuinfo(text: str) -> str:
     kept = ("processor", "cpu MHz")
     rest = [line for block in others for line in block.splitlines() if line.startswith(kept)]
     return "\n".join([first.rstrip("\n"), *rest]) + "\n"
+
+
+def _container(machine: Machine) -> Reading:
+    """Whether this program runs in a container, by the marks that engines leave in the root folder."""
+    root = machine.proc("self/root")
+    marks = [mark for mark in _CONTAINER_MARKS if os.path.exists(os.path.join(root, mark))]
+    return Reading(f"{marks[0]}\n" if marks else "none\n")
 
 
 def _uname() -> str:

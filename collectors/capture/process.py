@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import os
 import re
+from collections import Counter
 
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.machine import Machine
-from engram_diagnose.collectors.capture.reading import Reading, failure, line_of, read
+from engram_diagnose.collectors.capture.reading import Reading, failure, line_of, natural, read
 from engram_diagnose.collectors.capture.secrets import mask_arguments
 
 DEEP_LIMIT_BYTES = 2 << 30
@@ -16,14 +17,19 @@ Above this resident size, walking the page tables would stall the server (11 ms 
 pages).
 """
 
+_ENDED = ("Z", "X", "x")
 _MOVING = ("stat", "status", "schedstat", "io")
 
 
 def start_ticks(pid: int, *, proc_root: str = "/proc") -> int | None:
-    """When the process started, in clock ticks since boot; None when there is no such process."""
+    """
+    When the process started, in clock ticks since boot; None when there is no such process, or only
+    what its parent has not collected yet.
+    """
     text = read(os.path.join(proc_root, str(pid), "stat")).body or ""
     fields = text.rpartition(")")[2].split()
-    return int(fields[19]) if len(fields) > 19 and fields[19].isdigit() else None
+    alive = len(fields) > 19 and fields[19].isdigit() and fields[0] not in _ENDED
+    return int(fields[19]) if alive else None
 
 
 def process_moving(machine: Machine, pid: int) -> list[Answer]:
@@ -93,14 +99,17 @@ def _pages_by_node(machine: Machine, pid: int) -> Reading:
 
 def sum_numa_maps(text: str) -> str:
     """
-    The bytes of a process on each node, as `N0 4096`, from the thousands of lines of numa_maps.
+    The bytes of a process on each node and under each policy, from the thousands of lines of numa_maps.
 
-    One of those reads `7fed bind:1 anon=51200 dirty=51200 N1=51200 kernelpagesize_kB=4`.
+    `7fed bind:1 anon=51200 dirty=51200 N1=51200 kernelpagesize_kB=4` and the like become `N1 209715200` and
+    `policy/bind 209715200`.
     """
-    totals: dict[int, int] = {}
+    totals: Counter[str] = Counter()
     for line in text.splitlines():
         size = re.search(r" kernelpagesize_kB=([0-9]{1,9})", line)
+        scale = int(size.group(1)) * 1024 if size else 4096
+        policy = re.match(r"[0-9a-f]{1,16} (?:weighted )?([a-z]{1,20})", line)
         for node, pages in re.findall(r" N([0-9]{1,5})=([0-9]{1,15})", line):
-            scale = int(size.group(1)) * 1024 if size else 4096
-            totals[int(node)] = totals.get(int(node), 0) + int(pages) * scale
-    return "".join(f"N{node} {totals[node]}\n" for node in sorted(totals))
+            totals[f"N{int(node)}"] += int(pages) * scale
+            totals[f"policy/{policy.group(1) if policy else 'default'}"] += int(pages) * scale
+    return "".join(f"{name} {totals[name]}\n" for name in sorted(totals, key=natural))

@@ -22,6 +22,8 @@ from engram_diagnose.engine.facts.fact import Reason
 _UNLIMITED_BYTES: Final = 1 << 62
 """Version 1 writes the largest page-aligned figure where there is no limit."""
 
+_LIMITS: Final = ("memory.max", "memory.high", "memory.limit_in_bytes")
+
 _NO_QUOTA: Final = Inapplicable("no CPU quota is set on any level")
 _NO_LIMIT: Final = Inapplicable("no memory limit is set on any level")
 
@@ -71,9 +73,10 @@ def memory_limit(text: str) -> float | None:
 
 
 def _limit(files: Mapping[str, str]) -> int | None:
-    text = files.get("memory.max", files.get("memory.limit_in_bytes", "max")).strip()
-    limit = None if text == "max" else integer(text)
-    return None if limit is None or limit >= _UNLIMITED_BYTES else limit
+    """`memory.max`, or `memory.high` where that is lower; version 1's `memory.limit_in_bytes`."""
+    texts = (files[name].strip() for name in _LIMITS if name in files)
+    limits = [integer(text) for text in texts if text != "max"]
+    return min((limit for limit in limits if limit < _UNLIMITED_BYTES), default=None)
 
 
 def _cpu_facts(pair: Pair, status: str, topology: str) -> Mapping[Key, Found]:
@@ -154,33 +157,40 @@ def _memory_facts(pair: Pair) -> Mapping[Key, Found]:
 
 
 def _used_share(levels: Levels) -> Found:
-    """The largest share of its limit that any level uses."""
-    shares = []
-    for files in levels.values():
-        limit = _limit(files)
-        used = files.get("memory.current", files.get("memory.usage_in_bytes"))
-        if limit and used is not None:
-            shares.append(integer(used.strip()) / limit)
+    shares = used_shares(levels)
     absent = Missing(Reason.SOURCE_ABSENT, "the limited group says not what it uses")
     return max(shares) if shares else absent
 
 
+def used_shares(levels: Levels) -> list[float]:
+    """Of every level with a limit, the share of it in use that cannot be dropped at once."""
+    figures = [(_limit(files), _used(files)) for files in levels.values()]
+    return [min(1.0, used / limit) for limit, used in figures if limit and used is not None]
+
+
+def _used(files: Mapping[str, str]) -> int | None:
+    used = files.get("memory.current", files.get("memory.usage_in_bytes"))
+    if used is None:
+        return None
+    droppable = parse_counts(files.get("memory.stat", ""))
+    cache = droppable.get("total_inactive_file", droppable.get("inactive_file", 0))
+    return max(0, integer(used.strip()) - cache)
+
+
 def _pushes(pair: Pair) -> Found:
-    """
-    How often the process's own group was pushed back to `memory.high`; version 1 counts hits of
-    the limit.
-    """
+    """How often the process's own group ran into its limits; version 1 counts the hard one alone."""
     old, new = parse_levels(pair.before).get(0, {}), parse_levels(pair.after).get(0, {})
-    high_old, high_new = (parse_counts(files.get("memory.events", "")) for files in (old, new))
-    if "high" in high_old and "high" in high_new:
-        return rate(high_old["high"], high_new["high"], pair.seconds)
+    events = [parse_counts(files.get("memory.events", "")) for files in (old, new)]
+    if all("high" in counts for counts in events):
+        before, after = (counts["high"] + counts.get("max", 0) for counts in events)
+        return rate(before, after, pair.seconds)
     if "memory.failcnt" in old and "memory.failcnt" in new:
         hits = rate(
             integer(old["memory.failcnt"].strip()),
             integer(new["memory.failcnt"].strip()),
             pair.seconds,
         )
-        return hits if isinstance(hits, Missing) else Proxy(hits, "pushes back to memory.high")
+        return hits if isinstance(hits, Missing) else Proxy(hits, "hits of memory.high and memory.max")
     return Missing(Reason.SOURCE_ABSENT, "the group has no memory.events")
 
 

@@ -32,10 +32,17 @@ def facts_of_configuration(answer: Answer | None, dialect: Dialect, catalogue: C
     A fact for each parameter the dialect has a key for, in base units, and the ignored keys.
 
     A key that is not set has the dialect's built-in default, with status RECORDED, or is unknown.
+    A parameter without a key is a constant of that server, known without any file.
     A value of the wrong kind is unknown and its line named. `telemetry.ignored_keys` counts the
     keys of the file that the dialect does not know: the server reads past them without a word.
     """
-    keys = [dialect.keys[name] for name in sorted(dialect.keys)]
+    everything = [dialect.keys[name] for name in sorted(dialect.keys)]
+    constants = [_default(key, answer, dialect) for key in everything if not key.key]
+    keys = [key for key in everything if key.key]
+    return constants + _facts(keys, answer, dialect, catalogue)
+
+
+def _facts(keys: list[ConfigKey], answer: Answer | None, dialect: Dialect, catalogue: Catalogue) -> list[Fact]:
     if answer is None:
         return _all_unknown(keys, Missing(Reason.NOT_COLLECTED, "no configuration was read"), None)
     if not answer.answered:
@@ -58,7 +65,7 @@ def _all_unknown(keys: list[ConfigKey], why: Missing, answer: Answer | None) -> 
 def _fact(key: ConfigKey, file: _File, dialect: Dialect, catalogue: Catalogue) -> Fact:
     spelling = next((name for name in (key.key, *key.aliases) if name in file.values), None)
     if spelling is None:
-        return _default(key, file, dialect)
+        return _default(key, file.answer, dialect)
     found = _value(key, file.values[spelling], _kind(key, catalogue))
     allowed = _values(key, catalogue)
     if isinstance(found, str) and allowed and found not in allowed:
@@ -77,15 +84,23 @@ def _fact(key: ConfigKey, file: _File, dialect: Dialect, catalogue: Catalogue) -
     return known(key.parameter, found, file.answer, source=f"{file.answer.name}: {spelling}")
 
 
-def _default(key: ConfigKey, file: _File, dialect: Dialect) -> Fact:
+def _default(key: ConfigKey, answer: Answer | None, dialect: Dialect) -> Fact:
     if key.default is None:
-        detail = f"{key.key} is not set, and {dialect.name} states no default"
-        advice = f"set {key.key}, or look up what the server does without it"
-        why = Missing(Reason.SOURCE_ABSENT, detail)
-        return unknown(key.parameter, why, file.answer, source=key.key, get_by=advice)
+        return _undefined(key, answer, dialect)
     value: Value = key.default if isinstance(key.default, str) else point(key.default * key.unit.factor)
     source = f"built-in default of {dialect.name}"
-    return known(key.parameter, value, file.answer, source=source, status=Status.RECORDED)
+    host, time = (answer.host, answer.time) if answer else ("", 0.0)
+    return Fact(key.parameter, value, Status.RECORDED, source=source, host=host, time=time)
+
+
+def _undefined(key: ConfigKey, answer: Answer | None, dialect: Dialect) -> Fact:
+    if not key.key:
+        why = Missing(Reason.NOT_IN_DIALECT, f"{dialect.name} has no key for it")
+        return unknown(key.parameter, why, answer)
+    detail = f"{key.key} is not set, and {dialect.name} states no default"
+    advice = f"set {key.key}, or look up what the server does without it"
+    why = Missing(Reason.SOURCE_ABSENT, detail)
+    return unknown(key.parameter, why, answer, source=key.key, get_by=advice)
 
 
 def _kind(key: ConfigKey, catalogue: Catalogue) -> Kind:

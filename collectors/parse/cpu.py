@@ -49,8 +49,8 @@ class CpuTimes(NamedTuple):
 
     @property
     def busy(self) -> int:
-        """Ticks in which this machine ran something: not idle, waiting for I/O, or stolen."""
-        return self.total - self.idle - self.iowait - self.steal
+        """Ticks in which there was something to run, here or, stolen, in another guest."""
+        return self.total - self.idle - self.iowait
 
 
 def parse_stat(text: str) -> dict[str, CpuTimes]:
@@ -118,10 +118,20 @@ def _busy(pair: Pair, sysconf: str, status: str, topology: str, cgroup: str) -> 
     cores = process_cores(pair, sysconf)
     if isinstance(cores, Missing):
         return {"cpu.busy": cores}
+    available = available_cores(status, topology, cgroup)
+    return {"cpu.busy": share(cores, available, "the CPUs that it may use are not known")}
+
+
+def available_cores(status: str, topology: str, cgroup: str) -> float:
+    """The cores that the process may use: its affinity, as far as online, and its quota; 0 when not known."""
     allowed = len(allowed_cpus(status, topology))
     quota = cpu_quota(cgroup) if cgroup else None
-    most = min(allowed, quota) if quota is not None else float(allowed)
-    return {"cpu.busy": share(cores, most, "the CPUs that it may use are not known")}
+    return float(allowed) if quota is None else min(allowed, quota)
+
+
+def _available(status: str, topology: str, cgroup: str) -> Mapping[Key, Found]:
+    cores = available_cores(status, topology, cgroup)
+    return {"cpu.available_cores": cores} if cores else {}
 
 
 def _neighbours(host: Pair, process: Pair, sysconf: str) -> Mapping[Key, Found]:
@@ -129,20 +139,17 @@ def _neighbours(host: Pair, process: Pair, sysconf: str) -> Mapping[Key, Found]:
     cores = process_cores(process, sysconf)
     if isinstance(cores, Missing) or host.seconds <= 0:
         return {"cpu.neighbour_cores": cores}
-    host_cores = times.busy / clock_ticks(sysconf) / host.seconds
+    host_cores = (times.busy - times.steal) / clock_ticks(sysconf) / host.seconds
     return {"cpu.neighbour_cores": max(0.0, host_cores - cores)}
 
 
 def _frequency(tree: str) -> Mapping[Key, Found]:
-    """
-    Mean of current over nominal frequency; nominal is the base, or the highest where no base is
-    said.
-    """
+    """Mean of the current frequency over the highest that the CPU says it reaches."""
     files = parse_tree(tree)
     ratios = []
     for path, current in files.items():
         folder = path.removesuffix("/scaling_cur_freq")
-        base = files.get(f"{folder}/base_frequency", files.get(f"{folder}/cpuinfo_max_freq"))
+        base = files.get(f"{folder}/cpuinfo_max_freq")
         if folder != path and base is not None and integer(base) > 0:
             ratios.append(integer(current) / integer(base))
     if not ratios:
@@ -192,6 +199,12 @@ PROCESS_CPU: Final = (
         _busy,
         pairs=("/proc/PID/stat",),
         texts=("sysconf", "/proc/PID/status"),
+        optional=("/sys/devices/system/cpu", "cgroup/cpu"),
+    ),
+    Recipe(
+        ("cpu.available_cores",),
+        _available,
+        texts=("/proc/PID/status",),
         optional=("/sys/devices/system/cpu", "cgroup/cpu"),
     ),
     Recipe(

@@ -22,8 +22,10 @@ class DiskCounters(NamedTuple):
     """One line of `/proc/diskstats`; times in milliseconds, flushes None before Linux 5.5."""
 
     reads: int
+    read_sectors: int
     read_ms: int
     writes: int
+    written_sectors: int
     write_ms: int
     busy_ms: int
     queue_ms: int
@@ -46,7 +48,10 @@ def parse_diskstats(text: str) -> dict[str, DiskCounters]:
 
 def _counters(row: list[int]) -> DiskCounters:
     flushes, flush_ms = (row[15], row[16]) if len(row) > 16 else (None, None)
-    return DiskCounters(row[0], row[3], row[4], row[7], row[9], row[10], flushes, flush_ms)
+    reads, _, read_sectors, read_ms, writes, _, written_sectors, write_ms, _, busy_ms, queue_ms = row[:11]
+    return DiskCounters(
+        reads, read_sectors, read_ms, writes, written_sectors, write_ms, busy_ms, queue_ms, flushes, flush_ms
+    )
 
 
 def _device(tree: str) -> tuple[str, Scope]:
@@ -71,9 +76,13 @@ _TRAFFIC: Final = (
     "disk.await",
     "disk.util_share",
     "disk.queue_depth",
+    "disk.read_rate",
+    "disk.write_rate",
     "disk.flush_rate",
     "disk.flush_latency",
 )
+_SECTOR_BYTES: Final = 512
+"""What the kernel counts in, whatever the device's sectors are."""
 
 
 def _figures(before: DiskCounters, after: DiskCounters, seconds: float) -> dict[str, Found]:
@@ -85,8 +94,14 @@ def _figures(before: DiskCounters, after: DiskCounters, seconds: float) -> dict[
         "disk.await": quotient(max(0, waited) * 1e-3, done, "the device did nothing"),
         "disk.util_share": busy if isinstance(busy, Missing) else min(1.0, busy),
         "disk.queue_depth": rate(before.queue_ms * 1e-3, after.queue_ms * 1e-3, seconds),
+        "disk.read_rate": _bytes_rate(before.read_sectors, after.read_sectors, seconds),
+        "disk.write_rate": _bytes_rate(before.written_sectors, after.written_sectors, seconds),
         **_flushes(before, after, seconds),
     }
+
+
+def _bytes_rate(before: int, after: int, seconds: float) -> Found:
+    return rate(before * _SECTOR_BYTES, after * _SECTOR_BYTES, seconds)
 
 
 def _flushes(before: DiskCounters, after: DiskCounters, seconds: float) -> dict[str, Found]:

@@ -1,6 +1,7 @@
 """Facts from the server's small JSON endpoints: health, and counts by tier."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import Final
 
 from engram_diagnose.collectors.capture.answer import Answer
@@ -8,7 +9,7 @@ from engram_diagnose.collectors.capture.http import REFUSED
 from engram_diagnose.collectors.parse.attribution import known, unknown
 from engram_diagnose.collectors.parse.figures import Missing, UnparsedError
 from engram_diagnose.collectors.parse.json_text import figure, parse_json
-from engram_diagnose.collectors.parse.labels import constant_scope, scope_for
+from engram_diagnose.collectors.parse.labels import scope_for
 from engram_diagnose.collectors.parse.recipe import absence
 from engram_diagnose.engine.facts.catalogue import Dialect, Source
 from engram_diagnose.engine.facts.fact import Fact, Reason, point
@@ -95,13 +96,11 @@ def _fact(source: Source, name: str, value: float, answer: Answer) -> list[Fact]
 def _starred(source: Source) -> Source:
     if _EVERY not in _split(source)[1] or _EVERY in source.labels.values():
         return source
-    labels: Mapping[str, str] = {**source.labels, "tier": _EVERY}
-    return Source(source.fact, http=source.http, labels=labels, values=source.values)
+    return replace(source, labels={**source.labels, "tier": _EVERY})
 
 
 def _unknown(source: Source, why: Missing, answer: Answer | None) -> Fact:
-    scope = constant_scope(source)
-    return unknown(source.fact, why, answer, source=source.http, scope=scope)
+    return unknown(source.fact, why, answer, source=source.http, scope=source.scope)
 
 
 def facts_of_health(answer: Answer) -> list[Fact]:

@@ -16,7 +16,7 @@ from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.parse.attribution import known, unknown
 from engram_diagnose.collectors.parse.figures import Missing, UnparsedError
 from engram_diagnose.collectors.parse.json_text import figure, parse_json
-from engram_diagnose.collectors.parse.labels import constant_scope, scope_for
+from engram_diagnose.collectors.parse.labels import scope_for
 from engram_diagnose.collectors.parse.recipe import absence
 from engram_diagnose.engine.facts.catalogue import Dialect, Source
 from engram_diagnose.engine.facts.fact import Fact, Interval, Reason, point
@@ -29,11 +29,14 @@ WINDOWS: Final[Mapping[str, float]] = {
     "five_minutes": 300.0,
 }
 DEFAULT_WINDOW: Final = "five_minutes"
+EXPORT: Final = "export"
+SNAPSHOT: Final = "snapshot"
 
-_TELEMETRY: Final = {
-    "telemetry.dropped_updates": "dropped",
-    "telemetry.queue_depth": "queue_depth",
-}
+_TELEMETRY: Final = (
+    Source("telemetry.dropped_updates", json="export:dropped"),
+    Source("telemetry.queue_depth", json="export:queue_depth"),
+)
+_NO_WINDOW: Final = Missing(Reason.WINDOW_NOT_COLLECTED, "this server's metrics have no window")
 
 Statistics = Mapping[str, float]
 """Figures by field: count, sum, mean, min, max, p50, p90, p99."""
@@ -50,11 +53,14 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class EngramMetrics:
-    """Series by window ("" where the server has none), and what its exporter says of itself."""
+    """
+    Series by window ("" where the server has none), what its exporter says of itself, and the
+    texts of the snapshot, of which the schema's version is one.
+    """
 
-    schema: str
     windows: Mapping[str, tuple[Series, ...]]
     export: Mapping[str, float] = field(default_factory=dict)
+    texts: Mapping[str, str] = field(default_factory=dict)
 
 
 def parse_engram_metrics(text: str) -> EngramMetrics:
@@ -71,7 +77,8 @@ def parse_engram_metrics(text: str) -> EngramMetrics:
         named = {"": _series(snapshot)}
     export = document.get("export")
     figures = _figures(export) if isinstance(export, dict) else {}
-    return EngramMetrics(str(snapshot.get("schema_version", "")), named, figures)
+    texts = {name: text for name, text in snapshot.items() if isinstance(text, str)}
+    return EngramMetrics(named, figures, texts)
 
 
 def _series(window: Mapping[str, object]) -> tuple[Series, ...]:
@@ -109,7 +116,10 @@ def split_labels(key: str) -> tuple[str, dict[str, str]]:
 
 @dataclass(frozen=True, slots=True)
 class Selector:
-    """`[window ":"] name "." field`, as in `one_minute:store_duration_seconds.p99`."""
+    """
+    `[window ":"] name "." field`, as in `one_minute:store_duration_seconds.p99`; or `export:` or
+    `snapshot:` and a field, without a name.
+    """
 
     window: str
     name: str
@@ -121,19 +131,22 @@ def parse_selector(text: str) -> Selector:
     window, colon, rest = text.partition(":")
     if not colon:
         window, rest = DEFAULT_WINDOW, text
+    if window in (EXPORT, SNAPSHOT):
+        return Selector(window, "", rest)
     name, _, field_ = rest.rpartition(".")
     return Selector(window, name, field_)
 
 
 def facts_of_engram_json(answer: Answer, dialect: Dialect) -> list[Fact]:
     """
-    The facts of the dialect's `json` sources and `telemetry.*` of the exporter.
+    The facts of the dialect's `json` sources, and what the exporter lost, whether the dialect has
+    sources for that or not.
 
     A metric without a sample in its window is left out by the server: that is unknown, not zero.
     Series that fall into one scope are merged: counts added, means weighted, and a quantile is
     the interval between the lowest and the highest, for the merged one lies in it.
     """
-    sources = [source for source in _in_order(dialect) if source.json]
+    sources = _sources(dialect)
     try:
         if not answer.answered:
             return _all_unknown(sources, answer, absence(answer))
@@ -141,17 +154,17 @@ def facts_of_engram_json(answer: Answer, dialect: Dialect) -> list[Fact]:
     except UnparsedError as error:
         detail = f"{answer.name}: {error}"
         return _all_unknown(sources, answer, Missing(Reason.UNPARSED, detail))
-    facts = [fact for source in sources for fact in _facts(source, metrics, answer)]
-    return facts + _telemetry(metrics, answer)
+    return [fact for source in sources for fact in _facts(source, metrics, answer)]
 
 
-def _in_order(dialect: Dialect) -> Iterable[Source]:
-    return (dialect.sources[key] for key in sorted(dialect.sources))
+def _sources(dialect: Dialect) -> list[Source]:
+    own = [dialect.sources[key] for key in sorted(dialect.sources) if dialect.sources[key].json]
+    named = {source.fact for source in own}
+    return own + [source for source in _TELEMETRY if source.fact not in named]
 
 
 def _all_unknown(sources: Iterable[Source], answer: Answer, why: Missing) -> list[Fact]:
-    facts = [_unknown(source, constant_scope(source), why, answer) for source in sources]
-    return facts + [unknown(name, why, answer) for name in _TELEMETRY]
+    return [_unknown(source, source.scope, why, answer) for source in sources]
 
 
 def _unknown(source: Source, scope: Scope, why: Missing, answer: Answer) -> Fact:
@@ -160,10 +173,12 @@ def _unknown(source: Source, scope: Scope, why: Missing, answer: Answer) -> Fact
 
 def _facts(source: Source, metrics: EngramMetrics, answer: Answer) -> list[Fact]:
     selector = parse_selector(source.json)
+    if not selector.name:
+        return [_stated(source, selector, metrics, answer)]
     window = selector.window if selector.window in metrics.windows else ""
     if window not in metrics.windows:
         why = Missing(Reason.WINDOW_NOT_COLLECTED, f"no window {selector.window}")
-        return [_unknown(source, constant_scope(source), why, answer)]
+        return [_unknown(source, source.scope, why, answer)]
     grouped: dict[Scope, list[Statistics]] = {}
     for series in metrics.windows[window]:
         scope = scope_for(source, series.labels) if series.name == selector.name else None
@@ -171,12 +186,26 @@ def _facts(source: Source, metrics: EngramMetrics, answer: Answer) -> list[Fact]
             grouped.setdefault(scope, []).append(series.statistics)
     if not grouped:
         why = Missing(Reason.SOURCE_ABSENT, f"{selector.name} has no sample in {window or 'it'}")
-        return [_unknown(source, constant_scope(source), why, answer)]
+        return [_unknown(source, source.scope, why, answer)]
     seconds = WINDOWS.get(window, 0.0)
     return [
         _fact(source, scope, merged(grouped[scope], selector.field, seconds), answer, seconds)
         for scope in sorted(grouped)
     ]
+
+
+def _stated(source: Source, selector: Selector, metrics: EngramMetrics, answer: Answer) -> Fact:
+    """A figure of the exporter, or a text of the snapshot."""
+    figures = metrics.export if selector.window == EXPORT else {}
+    texts = metrics.texts if selector.window == SNAPSHOT else {}
+    if selector.field in figures:
+        value = point(figures[selector.field] * source.factor)
+        return known(source.fact, value, answer, source=source.json, scope=source.scope)
+    if selector.field in texts:
+        text = texts[selector.field]
+        return known(source.fact, text, answer, source=source.json, scope=source.scope)
+    why = Missing(Reason.SOURCE_ABSENT, f"no {selector.field} in {selector.window}")
+    return _unknown(source, source.scope, why, answer)
 
 
 def _fact(source: Source, scope: Scope, found: Interval | Missing, answer: Answer, seconds: float) -> Fact:
@@ -196,6 +225,8 @@ def _fact(source: Source, scope: Scope, found: Interval | Missing, answer: Answe
 
 def merged(series: list[Statistics], field_: str, seconds: float) -> Interval | Missing:
     """One field over several series of one window of `seconds` (0 where it is not known)."""
+    if field_ in ("count", "sum") and not seconds:
+        return _NO_WINDOW
     if field_ in ("rate", "sum_rate"):
         return _rate(series, "sum" if field_ == "sum_rate" else "count", seconds)
     if all(one.get("count") == 0 for one in series):
@@ -213,30 +244,24 @@ def merged(series: list[Statistics], field_: str, seconds: float) -> Interval | 
 def _rate(series: list[Statistics], field_: str, seconds: float) -> Interval | Missing:
     values = [one[field_] for one in series if field_ in one]
     if not seconds:
-        return Missing(Reason.WINDOW_NOT_COLLECTED, "this server's metrics have no window")
+        return _NO_WINDOW
     if not values:
         return Missing(Reason.SOURCE_ABSENT, f"the metric has no {field_}")
     return point(sum(values) / seconds)
 
 
-def _telemetry(metrics: EngramMetrics, answer: Answer) -> list[Fact]:
-    return [_exported(name, key, metrics, answer) for name, key in _TELEMETRY.items()]
-
-
-def _exported(name: str, key: str, metrics: EngramMetrics, answer: Answer) -> Fact:
-    source = f"export.{key}"
-    if key not in metrics.export:
-        why = Missing(Reason.SOURCE_ABSENT, f"no {source}")
-        return unknown(name, why, answer, source=source)
-    return known(name, point(metrics.export[key]), answer, source=source)
+def expected_metrics(dialect: Dialect) -> tuple[str, ...]:
+    """The metric names that the dialect's `json` sources read, sorted."""
+    selectors = (parse_selector(one.json) for one in dialect.sources.values() if one.json)
+    return tuple(sorted({selector.name for selector in selectors if selector.name}))
 
 
 def absent_metrics(answer: Answer, dialect: Dialect) -> tuple[str, ...]:
-    """The metric names of the dialect's `json` sources that the answer has no series of, sorted."""
-    wanted = {parse_selector(one.json).name for one in dialect.sources.values() if one.json}
+    """Those of `expected_metrics` that the answer has no series of."""
+    wanted = expected_metrics(dialect)
     try:
         metrics = parse_engram_metrics(answer.body or "")
     except UnparsedError:
-        return tuple(sorted(wanted))
+        return wanted
     present = {series.name for window in metrics.windows.values() for series in window}
-    return tuple(sorted(wanted - present))
+    return tuple(name for name in wanted if name not in present)

@@ -4,7 +4,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-from engram_diagnose.collectors.parse.figures import Found, Missing, UnparsedError, integer
+from engram_diagnose.collectors.parse.figures import Found, Missing, UnparsedError, integer, number
 from engram_diagnose.collectors.parse.lines import parse_list, parse_tree
 from engram_diagnose.collectors.parse.process import uptime_seconds
 from engram_diagnose.collectors.parse.recipe import Key, Recipe
@@ -40,6 +40,10 @@ _VECTORS: Final = (
 )
 
 
+_WIDE: Final = frozenset({"avx512", "avx2", "sve", "neon"})
+"""Those worth using for arithmetic on embeddings."""
+
+
 def parse_cpuinfo(text: str) -> dict[str, str]:
     """The first processor of `/proc/cpuinfo`, by lower-case name: `model name	: AMD EPYC 7763`."""
     fields: dict[str, str] = {}
@@ -70,6 +74,9 @@ def _topology(tree: str, stat: str) -> Mapping[Key, Found]:
     siblings = [text for path, text in files.items() if path.endswith("/thread_siblings_list")]
     if siblings:
         facts["host.smt"] = float(any(len(parse_list(text)) > 1 for text in siblings))
+    domains = {text for path, text in files.items() if path.endswith("/cache/index3/shared_cpu_list")}
+    if domains:
+        facts["host.l3_domains"] = float(len(domains))
     return {**facts, **_caches(files)}
 
 
@@ -103,7 +110,7 @@ def _processor(cpuinfo: str) -> Mapping[Key, Found]:
     if model:
         facts["host.model"] = model
     if isa:
-        facts |= {"simd.isa": isa, "simd.available": float(isa != "none")}
+        facts |= {"simd.isa": isa, "simd.available": float(isa in _WIDE)}
     return facts
 
 
@@ -113,7 +120,9 @@ def _vectors(fields: Mapping[str, str]) -> str:
     return next((isa for flag, isa in _VECTORS if flag in flags), "none") if flags else ""
 
 
-def _virtualisation(cpuinfo: str, product: str) -> Mapping[Key, Found]:
+def _virtualisation(cpuinfo: str, product: str, container: str) -> Mapping[Key, Found]:
+    if container.strip() not in ("", "none"):
+        return {"host.virt": "container"}
     guest = "hypervisor" in parse_cpuinfo(cpuinfo).get("flags", "").split()
     text = product.lower()
     known = next((name for word, name in _HYPERVISORS if word in text), "")
@@ -135,9 +144,15 @@ def _uptime(text: str) -> Mapping[Key, Found]:
     return {"host.uptime": uptime_seconds(text)}
 
 
+def _load(text: str) -> Mapping[Key, Found]:
+    """`0.40 0.62 0.42 2/117 27581`: over one, five and fifteen minutes."""
+    return {"host.load_average": number([*text.split(), ""][0])}
+
+
 HOST: Final = (
+    Recipe(("host.load_average",), _load, texts=("/proc/loadavg",)),
     Recipe(
-        ("host.cores", "host.sockets", "host.smt", "host.line_bytes", *_CACHES.values()),
+        ("host.cores", "host.sockets", "host.smt", "host.line_bytes", "host.l3_domains", *_CACHES.values()),
         _topology,
         texts=("/sys/devices/system/cpu",),
         optional=("/proc/stat",),
@@ -151,7 +166,7 @@ HOST: Final = (
         ("host.virt",),
         _virtualisation,
         texts=("/proc/cpuinfo",),
-        optional=("/sys/class/dmi/id",),
+        optional=("/sys/class/dmi/id", "container"),
     ),
     Recipe(("host.kernel", "host.arch"), _system, texts=("uname",)),
     Recipe(("host.uptime",), _uptime, texts=("/proc/uptime",)),

@@ -3,7 +3,8 @@
 from collections.abc import Mapping
 from typing import Final
 
-from engram_diagnose.collectors.parse.figures import Found, Missing, Proxy, rate, share
+from engram_diagnose.collectors.parse.cgroup import parse_levels, used_shares
+from engram_diagnose.collectors.parse.figures import Found, Missing, rate, share
 from engram_diagnose.collectors.parse.lines import bracketed, parse_counts, parse_sizes
 from engram_diagnose.collectors.parse.recipe import Key, Pair, Recipe
 from engram_diagnose.engine.facts.fact import Reason
@@ -15,14 +16,14 @@ def _status(text: str) -> Mapping[Key, Found]:
     mappings.
     """
     sizes = parse_sizes(text)
-    facts: dict[Key, Found] = {fact: float(sizes[name]) for fact, name in _STATUS.items() if name in sizes}
-    if "RssAnon" in sizes:
-        facts["mem.heap"] = Proxy(float(sizes["RssAnon"]), "heap")
-    return facts
+    return {fact: float(sizes[name]) for fact, name in _STATUS.items() if name in sizes}
 
 
 _STATUS: Final = {
     "mem.rss": "VmRSS",
+    "mem.virtual": "VmSize",
+    "mem.heap": "RssAnon",
+    "mem.file": "RssFile",
     "mem.swap": "VmSwap",
     "mem.hugetlb_bytes": "HugetlbPages",
 }
@@ -37,6 +38,8 @@ def _rollup(text: str) -> Mapping[Key, Found]:
     if "AnonHugePages" in sizes and "Anonymous" in sizes:
         huge, all_ = sizes["AnonHugePages"], sizes["Anonymous"]
         facts["mem.anon_huge_share"] = share(huge, all_, "no anonymous memory")
+    if "ShmemPmdMapped" in sizes and "FilePmdMapped" in sizes:
+        facts["mem.file_huge_bytes"] = float(sizes["ShmemPmdMapped"] + sizes["FilePmdMapped"])
     return facts
 
 
@@ -46,9 +49,23 @@ def _meminfo(text: str) -> Mapping[Key, Found]:
     facts: dict[Key, Found] = {fact: float(sizes[name]) for fact, name in _MEMINFO.items() if name in sizes}
     if "MemTotal" in sizes and "MemAvailable" in sizes:
         free = share(sizes["MemAvailable"], sizes["MemTotal"], "no memory")
-        facts["mem.available_share"] = free
         facts["mem.used_share"] = free if isinstance(free, Missing) else 1 - free
+    free_pages = parse_counts(text).get("HugePages_Free")
+    if free_pages is not None:
+        facts["mem.hugepages_free"] = float(free_pages)
     return facts
+
+
+def _available(text: str, cgroup: str) -> Mapping[Key, Found]:
+    """What is left of the host's memory, or of the control group's limit where that is less."""
+    sizes = parse_sizes(text)
+    if "MemTotal" not in sizes or "MemAvailable" not in sizes:
+        return {}
+    free = share(sizes["MemAvailable"], sizes["MemTotal"], "no memory")
+    used = used_shares(parse_levels(cgroup)) if cgroup else []
+    if isinstance(free, Missing):
+        return {"mem.available_share": free}
+    return {"mem.available_share": min([free, *(1 - one for one in used)])}
 
 
 _MEMINFO: Final = {
@@ -63,13 +80,14 @@ def _vmstat(pair: Pair) -> Mapping[Key, Found]:
     return {
         "mem.swapin_rate": _sum_rate(old, new, ("pswpin",), pair.seconds),
         "mem.refault_rate": _sum_rate(old, new, ("workingset_refault",), pair.seconds),
-        "mem.direct_reclaim_rate": _sum_rate(old, new, ("allocstall",), pair.seconds),
+        "mem.direct_reclaim_rate": _sum_rate(old, new, ("pgscan_direct",), pair.seconds),
     }
 
 
 def _sum_rate(old: Mapping[str, int], new: Mapping[str, int], prefixes: tuple[str, ...], seconds: float) -> Found:
     """The rate of all counters with a prefix: kernels split them by kind and zone."""
-    names = [name for name in new if name.startswith(prefixes) and name in old]
+    both = [name for name in new if name.startswith(prefixes) and name in old]
+    names = [name for name in both if not name.endswith("_throttle")]
     if not names:
         return Missing(Reason.SOURCE_ABSENT, f"no {prefixes[0]} in /proc/vmstat")
     return rate(sum(old[name] for name in names), sum(new[name] for name in names), seconds)
@@ -83,18 +101,19 @@ def _mode(text: str) -> Mapping[Key, Found]:
 _MODE_FILE: Final = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 MEMORY: Final = (
-    Recipe((*_MEMINFO, "mem.available_share", "mem.used_share"), _meminfo, texts=("/proc/meminfo",)),
+    Recipe((*_MEMINFO, "mem.used_share", "mem.hugepages_free"), _meminfo, texts=("/proc/meminfo",)),
     Recipe(
         ("mem.swapin_rate", "mem.refault_rate", "mem.direct_reclaim_rate"),
         _vmstat,
         pairs=("/proc/vmstat",),
     ),
+    Recipe(("mem.available_share",), _available, texts=("/proc/meminfo",), optional=("cgroup/memory",)),
     Recipe(("mem.thp_mode",), _mode, texts=(_MODE_FILE,)),
 )
 """The host's memory."""
 
 PROCESS_MEMORY: Final = (
-    Recipe((*_STATUS, "mem.heap"), _status, texts=("/proc/PID/status",)),
-    Recipe(("mem.pss", "mem.anon_huge_share"), _rollup, texts=("/proc/PID/smaps_rollup",)),
+    Recipe(tuple(_STATUS), _status, texts=("/proc/PID/status",)),
+    Recipe(("mem.pss", "mem.anon_huge_share", "mem.file_huge_bytes"), _rollup, texts=("/proc/PID/smaps_rollup",)),
 )
 """The server's."""

@@ -14,6 +14,7 @@ from engram_diagnose.collectors.parse.figures import (
     rate,
 )
 from engram_diagnose.collectors.parse.lines import parse_counts, parse_sizes, parse_tree
+from engram_diagnose.collectors.parse.process import allowed_cpus
 from engram_diagnose.collectors.parse.recipe import Answers, Key, Pair, Recipe
 from engram_diagnose.collectors.parse.threads import spent
 from engram_diagnose.engine.facts.fact import Reason
@@ -21,6 +22,11 @@ from engram_diagnose.engine.facts.scope import Scope, scope_of
 
 _TREE: Final = "/sys/devices/system/node"
 _ACROSS: Final = (
+    "numa.allowed_nodes",
+    "numa.max_distance",
+    "numa.node_mem_free",
+    "numa.node_mem_total",
+    "numa.policy",
     "numa.balancing_on",
     "numa.cpu_share",
     "numa.foreign_alloc_rate",
@@ -63,7 +69,49 @@ def _single(tree: str) -> Mapping[Key, Found]:
 def parse_node_bytes(text: str) -> dict[int, int]:
     """Bytes of the process by node, as capture adds them up: `N0 4096`."""
     rows = parse_counts(text)
-    return {integer(name.removeprefix("N")): count for name, count in rows.items()}
+    return {integer(name[1:]): count for name, count in rows.items() if name.startswith("N")}
+
+
+def parse_policies(text: str) -> dict[str, int]:
+    """Bytes of the process by memory policy: `policy/bind 4096`."""
+    rows = parse_counts(text)
+    lead = "policy/"
+    return {name.removeprefix(lead): count for name, count in rows.items() if name.startswith(lead)}
+
+
+def _policy(text: str) -> Mapping[Key, Found]:
+    """The policy of more than half of the memory; allocation on the local node is the default."""
+    policies = parse_policies(text)
+    policies["default"] = policies.get("default", 0) + policies.pop("local", 0)
+    most = max(policies, key=lambda name: (policies[name], name))
+    if policies[most] <= 0:
+        raise UnparsedError("no memory under any policy")
+    return {"numa.policy": most if policies[most] * 2 > sum(policies.values()) else "mixed"}
+
+
+def _layout(tree: str) -> Mapping[Key, Found]:
+    """`node0/distance:10 21` and `node0/meminfo:Node 0 MemTotal:        481980 kB`."""
+    facts: dict[Key, Found] = {}
+    distances = []
+    for path, text in parse_tree(tree).items():
+        node, _, file = path.partition("/")
+        if file == "distance":
+            distances += [integer(word) for word in text.split()]
+        if file == "meminfo":
+            facts |= _node_memory(integer(node.removeprefix("node")), parse_sizes(text))
+    if distances:
+        facts["numa.max_distance"] = float(max(distances))
+    return facts
+
+
+def _node_memory(node: int, sizes: Mapping[str, int]) -> dict[Key, Found]:
+    names = {"numa.node_mem_total": "MemTotal", "numa.node_mem_free": "MemFree"}
+    return {(fact, _node(node)): float(sizes[name]) for fact, name in names.items() if name in sizes}
+
+
+def _allowed(status: str, tree: str) -> Mapping[Key, Found]:
+    allowed = allowed_cpus(status)
+    return {"numa.allowed_nodes": float(sum(bool(cpus & allowed) for cpus in node_cpus(tree).values()))}
 
 
 def _memory_shares(text: str) -> Mapping[int, float]:
@@ -138,6 +186,9 @@ def _balancing(text: str) -> Mapping[Key, Found]:
 
 NUMA: Final = (
     Recipe(("numa.nodes",), _nodes, texts=(_TREE,)),
+    Recipe(("numa.max_distance", "numa.node_mem_total", "numa.node_mem_free"), _layout, texts=(_TREE,)),
+    Recipe(("numa.allowed_nodes",), _allowed, texts=("/proc/PID/status", _TREE)),
+    Recipe(("numa.policy",), _policy, texts=("/proc/PID/numa_maps",)),
     Recipe(("numa.mem_share",), _mem_share, texts=("/proc/PID/numa_maps", _TREE)),
     Recipe(("numa.cpu_share",), _cpu_share, pairs=("/proc/PID/task",), texts=(_TREE,)),
     Recipe(

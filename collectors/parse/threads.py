@@ -154,7 +154,12 @@ def _states(text: str) -> Mapping[Key, Found]:
     for (_, place), count in samples.items():
         places[place] += count
     named = sorted((-count, place) for place, count in places.items() if place != "0")
-    hidden = Missing(Reason.PTRACE_DENIED, "the kernel does not tell where threads wait")
+    waited = any(state != "R" for state, _ in samples)
+    hidden = (
+        Missing(Reason.PTRACE_DENIED, "the kernel does not tell where threads wait")
+        if waited
+        else Missing(Reason.TOO_FEW_SAMPLES, "no thread was seen waiting")
+    )
     return {
         "sched.d_state_share": share(asleep, samples.total(), "no thread was sampled"),
         "sched.top_wchan": named[0][1] if named else hidden,

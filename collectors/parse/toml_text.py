@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from engram_diagnose.collectors.parse.figures import UnparsedError
 
 _SURROGATE = re.compile("[\ud800-\udfff]")
+_LONG_KEY = re.compile(r"(?<![\w-])(?:[\w-]+[ \t]*\.[ \t]*){100}")
 
 
 def parse_toml(text: str) -> dict[str, object]:
@@ -15,6 +16,8 @@ def parse_toml(text: str) -> dict[str, object]:
     if stray:
         line, column = position(text, stray.start())
         raise UnparsedError(f"not UTF-8 (line {line}, column {column})")
+    if _LONG_KEY.search(text):  # the parser takes quadratic time on them
+        raise UnparsedError("a key of more than 100 parts")
     try:
         return tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:

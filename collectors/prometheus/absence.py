@@ -11,10 +11,7 @@ Absence = tuple[Reason, str]
 
 
 def why_empty(evaluator: Evaluator, expression: Expression, time_ms: int) -> Absence:
-    """
-    The reason, and the metric it concerns. A metric that is not there is named before one that
-    ended.
-    """
+    """The reason, and the metric it concerns. A metric that is not there is named before one that ended."""
     selectors = list(selectors_in(expression))
     for explain in (_why_absent, _why_stale, _why_too_few):
         for selector in selectors:
@@ -53,9 +50,7 @@ def _why_too_few(evaluator: Evaluator, selector: Selector, time_ms: int) -> Abse
 
 
 def _samples(evaluator: Evaluator, selector: Selector, time_ms: int) -> int:
-    """
-    The samples of the richest series that the selector sees; one at most for an instant selector.
-    """
+    """The samples of the richest series that the selector sees; one at most for an instant selector."""
     if not selector.range_ms:
         return bool(evaluator.at(selector, time_ms))
     return max((span.beyond - span.first for span in evaluator.spans(selector, time_ms)), default=0)

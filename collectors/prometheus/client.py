@@ -46,10 +46,7 @@ cheap.
 
 @dataclass(frozen=True, slots=True)
 class Instance:
-    """
-    One scraped target; `metrics` holds those of the detect metrics that it publishes, `up` None if
-    not known.
-    """
+    """One scraped target; `metrics` holds those of the detect metrics that it publishes, `up` None if not known."""
 
     name: str
     job: str
@@ -59,10 +56,7 @@ class Instance:
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """
-    Targets that publish a detect metric, and the version that the server says it is; empty if it
-    does not.
-    """
+    """Targets that publish a detect metric, and the version that the server says it is; empty if it does not."""
 
     instances: tuple[Instance, ...]
     version: str
@@ -105,10 +99,7 @@ class Prometheus:
             self._client.close()
 
     def window(self, metrics: Iterable[str], *, instance: str, seconds: float, at: float) -> str | Refusal:
-        """
-        The raw samples of the `seconds` before `at` (seconds since the epoch), as the API's JSON
-        text.
-        """
+        """The raw samples of the `seconds` before `at` (seconds since the epoch), as the API's JSON text."""
         query = raw_query(metrics, instance=instance, seconds=seconds)
         answer = self._query(query, at)
         if isinstance(answer, Refusal) or len(answer) >= _SMALL:
@@ -248,9 +239,7 @@ def _results(answer: str) -> list[Any] | None:
 
 
 def _instances(results: list[Any]) -> tuple[Instance, ...]:
-    """
-    Targets of a vector by instance and job; those that have nothing but `up` are none of ours.
-    """
+    """Targets of a vector by instance and job; those that have nothing but `up` are none of ours."""
     published: dict[tuple[str, str], set[str]] = {}
     up: dict[tuple[str, str], bool] = {}
     for item in results:

@@ -194,9 +194,7 @@ class Evaluator:
         ]
 
     def spans(self, selector: Selector, time_ms: int) -> list[Span]:
-        """
-        The samples that a range selector sees of each series; series without any are left out.
-        """
+        """The samples that a range selector sees of each series; series without any are left out."""
         end = time_ms - selector.offset_ms
         start = end - selector.range_ms
         spans = []
@@ -235,9 +233,7 @@ def _group_of(aggregation: Aggregation, labels: Labels) -> Labels:
 
 
 def _quantiles(q: float, buckets: Vector) -> Vector:
-    """
-    A quantile for each label set but `le`; a series whose `le` is missing or no figure is left out.
-    """
+    """A quantile for each label set but `le`; a series whose `le` is missing or no figure is left out."""
     groups: dict[Labels, list[tuple[float, Sample]]] = {}
     for sample in buckets:
         bound = parse_float(label(sample.labels, BUCKET))

@@ -47,10 +47,7 @@ class TextSample(NamedTuple):
 
 @dataclass(slots=True)
 class Exposition:
-    """
-    What one scrape said. `types` holds the `# TYPE` of each family, `junk` the number of unreadable
-    lines.
-    """
+    """What one scrape said. `types` holds the `# TYPE` of each family, `junk` the number of unreadable lines."""
 
     samples: list[TextSample] = field(default_factory=list)
     types: dict[str, str] = field(default_factory=dict)

@@ -48,10 +48,7 @@ def semantics_of(version: str) -> Semantics:
 
 
 class Span(NamedTuple):
-    """
-    The samples [first, beyond) of a series, which are at least one, and the window in ms that they
-    lie in.
-    """
+    """The samples [first, beyond) of a series, which are at least one, and the window in ms that they lie in."""
 
     series: Series
     first: int
@@ -114,10 +111,7 @@ def highest(values: Iterable[float]) -> float:
 
 
 def _resets_in(span: Span) -> list[int]:
-    """
-    Indexes of the samples in the window that are lower than the one before, which is in the window
-    too.
-    """
+    """Indexes of the samples in the window that are lower than the one before, which is in the window too."""
     resets = span.series.resets()
     return [index for index in resets if span.first < index < span.beyond] if resets else []
 
@@ -152,10 +146,7 @@ def _before(gap: float, spacing: float, zero: float, semantics: Semantics) -> fl
 
 
 def _reach(gap: float, spacing: float) -> float:
-    """
-    Seconds to extrapolate over: the gap, or half a scrape when it is longer than a scrape and a
-    bit.
-    """
+    """Seconds to extrapolate over: the gap, or half a scrape when it is longer than a scrape and a bit."""
     return gap if gap < spacing * 1.1 else spacing / 2
 
 
@@ -181,9 +172,7 @@ def _irate(span: Span, _: Semantics) -> Result:
 
 
 def slope(times: Sequence[float], values: Sequence[float]) -> float:
-    """
-    The least-squares slope of values over times, per unit of time; NaN when it cannot be told.
-    """
+    """The least-squares slope of values over times, per unit of time; NaN when it cannot be told."""
     if all(value == values[0] for value in values):
         return 0.0 if math.isfinite(values[0]) else math.nan
     middle, centre = mean(times), mean(values)

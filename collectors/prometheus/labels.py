@@ -42,9 +42,7 @@ def drop(labels: Labels, names: Collection[str]) -> Labels:
 
 
 def without_name(labels: Labels) -> Labels:
-    """
-    All but the metric name. `__name__` sorts before every lower-case label, but not before `A`.
-    """
+    """All but the metric name."""
     return drop(labels, (NAME,))
 
 
@@ -65,9 +63,7 @@ def escaped(value: str) -> str:
 
 
 def clean(text: str) -> str:
-    """
-    `text` with lone surrogates (legal in JSON, not encodable) replaced, everything else as it was.
-    """
+    """`text` with lone surrogates (legal in JSON, not encodable) replaced, everything else as it was."""
     try:
         text.encode()
     except UnicodeEncodeError:

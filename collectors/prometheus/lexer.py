@@ -30,10 +30,7 @@ class PromqlError(ValueError):
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """
-    `value` is the text of an identifier, operator or (unquoted) string, and the figure of the
-    others as text.
-    """
+    """`value` is the text of an identifier, operator or (unquoted) string, and the figure of the others as text."""
 
     kind: TokenKind
     value: str

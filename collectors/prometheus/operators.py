@@ -27,9 +27,7 @@ class EvaluationError(ValueError):
 
 
 class Sample(NamedTuple):
-    """
-    One figure of a vector; `bucket` where it is a quantile from buckets, times a number at most.
-    """
+    """One figure of a vector; `bucket` where it is a quantile from buckets, times a number at most."""
 
     labels: Labels
     value: float

@@ -84,9 +84,7 @@ def _split(url: str) -> SplitResult:
 
 
 def problem_of(options: PrometheusOptions) -> str:
-    """
-    What is wrong with the options before anything is sent; empty when nothing is. Shows no secret.
-    """
+    """What is wrong with the options before anything is sent; empty when nothing is. Shows no secret."""
     for name, value in {**options.headers, "the bearer token": options.bearer_token}.items():
         if not (value.isascii() and value.isprintable()):
             return f"the value of {shown(name)} holds what no header may, such as a line end"
@@ -97,9 +95,7 @@ def problem_of(options: PrometheusOptions) -> str:
 
 
 def redacted(text: str, options: PrometheusOptions) -> str:
-    """
-    `text` as one printable line of at most 300 characters in which no secret of the options stands.
-    """
+    """`text` as one printable line of at most 300 characters in which no secret of the options stands."""
     for secret in sorted(_secrets(options), key=len, reverse=True):
         text = text.replace(secret, "***")
     return shown(text)

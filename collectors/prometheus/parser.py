@@ -116,9 +116,7 @@ class Parser:
         return Number(-operand.value) if isinstance(operand, Number) else self._tree(Negation(operand), operand)
 
     def _tree(self, root: Expression, *branches: Expression) -> Expression:
-        """
-        `root`, after a look at how high its tree is: `1+1+1+…` nests as deeply as parentheses do.
-        """
+        """`root`, after a look at how high its tree is: `1+1+1+…` nests as deeply as parentheses do."""
         height = 1 + max((self.heights.get(id(branch), 0) for branch in branches), default=0)
         if height > MAX_DEPTH:
             raise self._error(f"more than {MAX_DEPTH} operators in a row")

@@ -30,10 +30,7 @@ class PatternError(ValueError):
 
 @dataclass(slots=True)
 class _Step:
-    """
-    One step: with a test it eats a character; without, it goes on to both `next` and `other` for
-    free.
-    """
+    """One step: with a test it eats a character; without, it goes on to both `next` and `other` for free."""
 
     test: Test | None
     next: int

@@ -2,8 +2,9 @@
 Plans: which expression gives a wanted fact, and which raw samples it needs.
 """
 
+import math
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engram_diagnose.collectors.prometheus.expression import (
@@ -14,6 +15,7 @@ from engram_diagnose.collectors.prometheus.expression import (
     selectors_in,
 )
 from engram_diagnose.collectors.prometheus.lexer import PromqlError, format_duration
+from engram_diagnose.collectors.prometheus.merging import merged_over, promql_of
 from engram_diagnose.collectors.prometheus.promql import parse, parse_counter, with_window
 from engram_diagnose.collectors.prometheus.series import UP
 from engram_diagnose.engine.facts.catalogue import (
@@ -25,12 +27,16 @@ from engram_diagnose.engine.facts.catalogue import (
     split_window,
 )
 from engram_diagnose.engine.facts.fact import Reason
+from engram_diagnose.engine.facts.scope import INSTANCE, Scope
 
 LOOKBACK_SECONDS: Final = 300.0
 """How far back an instant selector looks for a sample: Prometheus's default."""
 
 _ORIGINS: Final = frozenset({"", "prometheus"})
 _OVER: Final = frozenset({"avg", "min", "max", "slope"})
+
+MERGED: Final = frozenset({"space", "hops"})
+"""Scope labels over which a fact is known as well: a rule on the whole server reads it without them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +46,8 @@ class Plan:
 
     `text` is the PromQL with its window filled in, and `expression` its tree. `over` is set when
     the expression is evaluated at each scrape of a window and then aggregated; else it is evaluated
-    once.
+    once. `asked_seconds` is the window in the fact's name, 0 without one. `merged` is the same
+    without the labels of `MERGED`, where the source has them.
     """
 
     name: str
@@ -49,6 +56,13 @@ class Plan:
     text: str
     expression: Expression
     over: Window | None = None
+    asked_seconds: float = 0.0
+    merged: "Plan | None" = None
+
+    @property
+    def shortened(self) -> bool:
+        """Whether its rate is taken over less than the window it is named after."""
+        return self.window_seconds < self.asked_seconds
 
     @property
     def window_seconds(self) -> float:
@@ -76,54 +90,89 @@ class NoPlan:
     reason: Reason
     detail: str
     text: str = ""
+    scope: Scope = INSTANCE
 
 
-def plan_of(name: str, *, dialect: Dialect, catalogue: Catalogue, default_window: float) -> Plan | NoPlan | None:
+def plans_of(
+    name: str,
+    *,
+    dialect: Dialect,
+    catalogue: Catalogue,
+    default_window: float,
+    longest_rate: float = math.inf,
+) -> list[Plan | NoPlan]:
     """
-    The plan for one name as rules write it, `default_window` (seconds) being what `$window` stands
-    for.
+    The plans for one name as rules write it, one for each of its sources, `default_window`
+    (seconds) being what `$window` stands for.
 
     None when it is another collector's to answer: a fact read from JSON, HTTP, /proc and so on, or
-    a comparison in time (`@before`, `@baseline`).
+    a comparison in time (`@before`, `@baseline`). A window of `@rate_…` is cut to `longest_rate` seconds.
     """
     base, window = split_window(name)
     if window is not None and window.kind in ("before", "baseline"):
-        return None
-    source, known = dialect.sources.get(base), catalogue.facts.get(base)
-    if source is None:
-        if known is not None and known.origin not in _ORIGINS:
-            return None
-        return NoPlan(name, known, Reason.NOT_IN_DIALECT, f"dialect {dialect.name}")
-    if not source.promql and not source.counter:
-        return None
+        return []
+    known = catalogue.facts.get(base)
+    sources = [source for source in dialect.sources.values() if source.fact == base]
+    if not sources and (known is None or known.origin in _ORIGINS):
+        return [NoPlan(name, known, Reason.NOT_IN_DIALECT, f"dialect {dialect.name}")]
+    series = [source for source in sources if source.promql or source.counter]
+    return [_plan(name, window, source, known, default_window, longest_rate) for source in series]
+
+
+def _plan(
+    name: str,
+    window: Window | None,
+    source: Source,
+    known: FactSpec | None,
+    default_window: float,
+    longest_rate: float,
+) -> Plan | NoPlan:
     try:
-        return _planned(name, window, source, known, default_window)
+        plan = _planned(name, window, source, known, default_window, longest_rate)
     except PromqlError as error:
         text = source.promql or source.counter
-        return NoPlan(name, known, Reason.UNPARSED, f"{text}: {error}", text)
+        return NoPlan(name, known, Reason.UNPARSED, f"{text}: {error}", text, source.scope)
+    return replace(plan, merged=_merged(plan)) if isinstance(plan, Plan) else plan
+
+
+def _merged(plan: Plan) -> Plan | None:
+    """The plan over all spaces and hops; None where its source does not tell them apart."""
+    labels = {ours: theirs for ours, theirs in plan.source.labels.items() if ours in MERGED}
+    expression = merged_over(plan.expression, set(labels.values())) if labels else None
+    if expression is None:
+        return None
+    kept = {ours: theirs for ours, theirs in plan.source.labels.items() if ours not in labels}
+    source = replace(plan.source, labels=kept)
+    return replace(plan, source=source, text=promql_of(expression), expression=expression)
 
 
 def _planned(
-    name: str, window: Window | None, source: Source, known: FactSpec | None, default_window: float
+    name: str,
+    window: Window | None,
+    source: Source,
+    known: FactSpec | None,
+    default_window: float,
+    longest_rate: float,
 ) -> Plan | NoPlan:
+    asked = window.seconds if window is not None else 0.0
     over = window if window is not None and window.kind in _OVER else None
     counter = _counter_of(source)
     if window is not None and window.kind == "rate":
         if not counter:
             detail = f"{source.promql} is no counter's name, so that no rate of it can be taken"
-            return NoPlan(name, known, Reason.WINDOW_NOT_COLLECTED, detail, source.promql)
-        text = _rate_of(counter, source, window.seconds)
+            return NoPlan(name, known, Reason.WINDOW_NOT_COLLECTED, detail, source.promql, source.scope)
+        text = _rate_of(counter, source, min(asked, longest_rate))
     elif not source.counter:
         text = with_window(source.promql, default_window)
     elif known is not None and known.counter:
         detail = f"a counter means nothing but by its rate: ask for {name.partition('@')[0]}@rate_5m"
-        return NoPlan(name, known, Reason.WINDOW_NOT_COLLECTED, detail, source.counter)
+        return NoPlan(name, known, Reason.WINDOW_NOT_COLLECTED, detail, source.counter, source.scope)
     else:
         text = _rate_of(source.counter, source, default_window)
     expression = parse(text)
     if kind_of(expression) == "matrix":
         raise PromqlError("a range of samples is no figure", position=0, expected="a function")
-    return Plan(name, known, source, text, expression, over)
+    return Plan(name, known, source, text, expression, over, asked)
 
 
 def _counter_of(source: Source) -> str:
@@ -144,10 +193,7 @@ def _rate_of(selector: str, source: Source, seconds: float) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Needed:
-    """
-    The raw samples that a set of facts takes: metric names in order, and seconds before the
-    instant.
-    """
+    """The raw samples that a set of facts takes: metric names in order, and seconds before the instant."""
 
     metrics: tuple[str, ...]
     seconds: float
@@ -163,8 +209,8 @@ def needed_selectors(wanted: Iterable[str], *, dialect: Dialect, catalogue: Cata
     names: set[str] = set()
     seconds = 0.0
     for name in wanted:
-        plan = plan_of(name, dialect=dialect, catalogue=catalogue, default_window=default_window)
-        if isinstance(plan, Plan):
+        plans = plans_of(name, dialect=dialect, catalogue=catalogue, default_window=default_window)
+        for plan in (one for one in plans if isinstance(one, Plan)):
             found = {selector.name for selector in selectors_in(plan.expression)}
             names |= found | ({UP} if found else set())
             back = LOOKBACK_SECONDS if plan.looks_back else 0.0

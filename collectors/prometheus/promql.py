@@ -53,10 +53,7 @@ def parse_counter(text: str) -> Selector:
 
 
 def unsupported(text: str, *, counter: bool = False) -> str | None:
-    """
-    Why an expression (or, with `counter`, a counter's selector) cannot be evaluated here; None when
-    it can.
-    """
+    """Why an expression (or, with `counter`, a counter's selector) cannot be evaluated here; None when it can."""
     try:
         expression = parse_counter(text) if counter else parse(text.replace(WINDOW, _AS_LONG))
         if kind_of(expression) == "matrix":

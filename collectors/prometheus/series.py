@@ -55,10 +55,7 @@ class Series:
         return bisect_left(self.times, start), bisect_right(self.times, end)
 
     def latest(self, at: int) -> int | None:
-        """
-        The index of the newest sample at or before `at`; None without one, or when the series is
-        gone since.
-        """
+        """The index of the newest sample at or before `at`; None without one, or when the series is gone since."""
         index = bisect_right(self.times, at) - 1
         if index < 0:
             return None
@@ -75,10 +72,7 @@ class Series:
 
 @dataclass(frozen=True, slots=True)
 class SeriesStore:
-    """
-    All series of one answer by metric name, each list ordered by labels, and what is to be said of
-    the answer.
-    """
+    """All series of one answer by metric name, each list ordered by labels, and what is to be said of the answer."""
 
     by_name: Mapping[str, tuple[Series, ...]]
     quality: tuple[str, ...] = ()

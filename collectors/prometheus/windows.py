@@ -23,9 +23,7 @@ ENOUGH: Final = 0.8
 
 
 class Figure(NamedTuple):
-    """
-    What is known of a quantity at one instant: its bounds, and the single figure Prometheus gives.
-    """
+    """What is known of a quantity at one instant: its bounds, and the single figure Prometheus gives."""
 
     low: float
     high: float
@@ -42,9 +40,7 @@ Timed = tuple[int, Figure]
 
 
 class Scrapes(NamedTuple):
-    """
-    The instants of a window in ms, and how many were to be expected; 0 when that cannot be told.
-    """
+    """The instants of a window in ms, and how many were to be expected; 0 when that cannot be told."""
 
     times: Sequence[int]
     expected: int

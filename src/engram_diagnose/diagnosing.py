@@ -5,24 +5,28 @@ What the commands do: collect a bundle, read one, make the document of a diagnos
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from engram_diagnose import __version__
-from engram_diagnose.collectors.bundle import read_bundle, write_bundle
+from engram_diagnose.collectors.bundle import encode_bundle, read_bundle, write_bundle
 from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.gather import Request, gather
 from engram_diagnose.discovery import discover
-from engram_diagnose.engine.diagnosis import expert
+from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
-from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.rulebase import load_rules
 from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
+
+__all__ = ["collect_bundle", "diagnosis_document", "evaluator", "read_bundle", "unanswered"]
 
 Say = Callable[[str], None]
 
 
-def collect_bundle(request: Request, packs: Iterable[Path], *, say: Say, progress: Say, save: str | None = None) -> Bundle:
+def collect_bundle(
+    request: Request, packs: Iterable[Path], *, say: Say, progress: Say, save: str | None = None
+) -> Bundle:
     """
     Collect what the rules in force need; with `save`, also write the bundle there.
 
@@ -32,12 +36,45 @@ def collect_bundle(request: Request, packs: Iterable[Path], *, say: Say, progres
     found = discover(request)
     for note in found.notes:
         say(note)
-    bundle = gather(found.request, loaded.catalogue, wanted_facts(loaded), now=time.time(), tool=f"engram-diagnose {__version__}",
-                    rules=rule_digests(loaded), progress=progress)  # fmt: skip
+    gathered = gather(found.request, loaded.catalogue, wanted_facts(loaded), now=time.time(),
+                      tool=f"engram-diagnose {__version__}", rules=rule_digests(loaded), progress=progress)  # fmt: skip
+    # What is diagnosed is what is kept: the bundle as it reads again.
+    bundle = read_bundle(encode_bundle(gathered))
+    for note in unanswered(bundle):
+        say(note)
     if save:
         write_bundle(save, bundle)
         say(f"bundle written to {save}")
     return bundle
+
+
+_ASKED: Final = {
+    "prometheus": "Prometheus",
+    "exposition": "the metrics",
+    "http": "the server",
+    "config": "the configuration",
+    "target": "this host",
+}
+_UNSAID: Final = frozenset({"NOT_COLLECTED", "WINDOW_NOT_COLLECTED"})
+"""Reasons of which the operator knows, for they are their own wishes."""
+
+
+def unanswered(bundle: Bundle) -> list[str]:
+    """
+    A line for each source that was asked and gave nothing, with the reason.
+
+    Nobody is told that there were no samples long before, nor which kernel files this machine lacks: what that leaves
+    unknown stands in the diagnosis.
+    """
+    without = [answer for answer in bundle.answers if not answer.answered and answer.reason not in _UNSAID]
+    asked = [answer for answer in without if answer.collector in _ASKED and not answer.name.startswith("before ")]
+    gone = [f"this host: {answer.detail}" for answer in without if answer.reason == "TARGET_GONE"]
+    return list(dict.fromkeys([*map(_line, asked), *gone]))
+
+
+def _line(answer: Answer) -> str:
+    name = "" if answer.collector in ("prometheus", "target") else f" ({answer.name})"
+    return f"{_ASKED[answer.collector]}{name}: {answer.detail or answer.reason}"
 
 
 def diagnosis_document(bundle: Bundle, packs: Iterable[Path], *, baseline: str | None = None, target_set: str = "",
@@ -46,15 +83,16 @@ def diagnosis_document(bundle: Bundle, packs: Iterable[Path], *, baseline: str |
     loaded = load_rules(packs)
     ready = expert(loaded)
     better_days = read_bundle(baseline) if baseline else None
-    return document(diagnose_bundle(bundle, ready, baseline=better_days, target_set=target_set, decide=evaluator(engine, loaded)))
+    decide = evaluator(engine, ready)
+    return document(diagnose_bundle(bundle, ready, baseline=better_days, target_set=target_set, decide=decide))
 
 
-def evaluator(name: str, loaded: Loaded) -> Decide:
-    """An inference engine by its name; raises `ValueError` when it is not installed."""
+def evaluator(name: str, ready: Expert) -> Decide:
+    """An inference engine by its name; raises `EngineUnavailable` when it is not installed."""
     if name == "durable":
         from engram_diagnose.engine.inference.durable import DurableEvaluator
 
-        return DurableEvaluator().decide
+        return DurableEvaluator(ready.compiled).decide
     if name == "reference":
         from engram_diagnose.engine.inference.reference import decide_by_reference
 

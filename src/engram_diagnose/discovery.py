@@ -1,5 +1,5 @@
 """
-What to ask when nothing was named: the server's process on this host, and a Prometheus at its usual port.
+What to ask when no source of metrics was named: the server's process on this host, and a Prometheus at its usual port.
 """
 
 import socket
@@ -28,20 +28,21 @@ def discover(request: Request) -> Discovered:
 
     Raises `NothingToCollectError` when nothing was named and nothing is here.
     """
-    if request.prometheus or request.metrics_url or request.server_url or request.pid or request.config_file:
+    if request.prometheus or request.metrics_url or request.server_url:
         return Discovered(request)
     notes = []
-    target = local_target(request.instance)
-    if isinstance(target, LocalTarget):
-        notes.append(f"found {target.name} (process {target.pid}, {target.how})")
     if _listens(PROMETHEUS_PORT):
         request = replace(request, prometheus=PrometheusOptions(f"http://127.0.0.1:{PROMETHEUS_PORT}"))
         notes.append(f"found a Prometheus on port {PROMETHEUS_PORT}")
-    if not notes:
+    if request.pid is None and request.local:
+        target = local_target(request.instance)
+        if isinstance(target, LocalTarget):
+            notes.append(f"found {target.name} (process {target.pid}, {target.how})")
+    if not (notes or request.pid or request.config_file):
         raise NothingToCollectError(
             f"no Engram server was found on this host, and no Prometheus on port {PROMETHEUS_PORT}.\n"
-            "  Name a source:      engram-diagnose --prometheus http://prometheus:9090 [--instance HOST:PORT]\n"
-            "  Or the server:      engram-diagnose --server http://127.0.0.1:7432\n"
+            "  Name a source:       engram-diagnose --prometheus http://prometheus:9090 [--instance HOST:PORT]\n"
+            "  Or the server:       engram-diagnose --server http://127.0.0.1:7432\n"
             "  Or see how it works: engram-diagnose demo"
         )
     return Discovered(request, tuple(notes))

@@ -4,7 +4,6 @@ Reads rule files from disk: the built-in ones, and the packs a site names.
 
 import datetime
 from collections.abc import Iterable, Mapping
-from importlib import resources
 from pathlib import Path
 
 from engram_diagnose.engine.language.loader import Loaded, load
@@ -15,7 +14,7 @@ Files = Mapping[str, bytes]
 
 def builtin_files() -> Files:
     """The rule files that come with the tool, by their name within `rules/`."""
-    root = Path(str(resources.files("engram_diagnose"))) / "rules"
+    root = Path(__file__).parent / "rules"
     return _read_folder(root, prefix="rules")
 
 

@@ -2,6 +2,7 @@
 The command line. Each command imports what it needs when it runs, so that `--help` answers at once.
 """
 
+import gc
 import importlib
 import sys
 from typing import Any
@@ -60,6 +61,7 @@ def main(arguments: list[str] | None = None) -> Any:
 
     Our own errors are printed with what to do next; none of them is a traceback.
     """
+    gc.disable()  # a command is over, or waits for a network, long before it has garbage worth looking for
     try:
         return group.main(args=sys.argv[1:] if arguments is None else arguments, prog_name="engram-diagnose")
     except ValueError as error:
@@ -72,3 +74,5 @@ def main(arguments: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    finally:
+        gc.freeze()  # nor has the interpreter to look through everything as it ends

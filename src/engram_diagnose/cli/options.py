@@ -17,7 +17,7 @@ SETS: Final = ("floor", "target", "baseline")
 _UNITS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400}
 
 
-class Instant(click.ParamType):  # type: ignore[type-arg] -- generic since click 8.5, and we run on 8.1
+class Instant(click.ParamType):  # type: ignore[type-arg]  # generic since click 8.5; we run on 8.1
     """A time: ISO 8601 (UTC where no zone is given), seconds since the epoch, or so long ago, such as 15m."""
 
     name = "TIME"
@@ -37,7 +37,7 @@ class Instant(click.ParamType):  # type: ignore[type-arg] -- generic since click
         return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
-class Duration(click.ParamType):  # type: ignore[type-arg] -- see Instant
+class Duration(click.ParamType):  # type: ignore[type-arg]  # see Instant
     """A length of time in seconds, such as 5, 90s, 30m or 1h."""
 
     name = "DURATION"

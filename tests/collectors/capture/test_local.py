@@ -111,7 +111,9 @@ def test_the_process_facts_of_a_two_node_host(host: Path) -> None:
     assert figure(facts, "mem.anon_huge_share") == pytest.approx(0.25)
     assert figure(facts, "io.write_calls_rate") == pytest.approx(200)
     assert figure(facts, "io.bytes_per_write") == pytest.approx(256)
-    assert facts["mem.heap", INSTANCE].status is Status.PROXY
+    assert figure(facts, "mem.heap") == 768 << 20
+    assert figure(facts, "mem.file") == 256 << 20
+    assert figure(facts, "cpu.available_cores") == pytest.approx(0.8)
 
 
 def test_the_scheduling_facts_follow_the_run_times_of_the_threads(host: Path) -> None:
@@ -173,6 +175,10 @@ def test_the_host_facts_of_a_two_node_host(host: Path) -> None:
     assert text(facts, "simd.isa") == "avx2"
     assert text(facts, "mem.thp_mode") == "madvise"
     assert figure(facts, "mem.available_share") == pytest.approx(0.25)
+    assert figure(facts, "mem.used_share") == pytest.approx(0.75)
+    assert figure(facts, "mem.hugepages_free") == 7
+    assert figure(facts, "host.l3_domains") == 2
+    assert figure(facts, "host.load_average") == pytest.approx(3.1)
     assert figure(facts, "mem.swapin_rate") == pytest.approx(10)
 
 
@@ -187,6 +193,11 @@ def test_numa_shares_say_where_memory_is_and_where_threads_run(host: Path) -> No
     assert facts["numa.remote_access_share", INSTANCE].status is Status.PROXY
     assert figure(facts, "numa.foreign_alloc_rate") == pytest.approx(100)
     assert figure(facts, "numa.balancing_on") == 1
+    assert figure(facts, "numa.max_distance") == 21
+    assert figure(facts, "numa.allowed_nodes") == 2
+    assert figure(facts, "numa.node_mem_total", one) == 8 << 30
+    assert figure(facts, "numa.node_mem_free", zero) == 512 << 20
+    assert text(facts, "numa.policy") == "default"
 
 
 def test_network_traffic_is_counted_once_though_a_bridge_repeats_it(host: Path) -> None:

@@ -97,6 +97,19 @@ def test_a_key_without_value_and_default_is_unknown() -> None:
     assert "wal.flush_interval_ms" in fact.get_by
 
 
+def test_a_parameter_without_a_key_is_a_constant_that_needs_no_file() -> None:
+    constant = ConfigKey("config.hnsw.m", "", UNITS["count"], 16)
+    unsaid = ConfigKey("config.hnsw.max_m", "", UNITS["count"])
+    keys = {key.parameter: key for key in (constant, unsaid)}
+    release = Dialect("engram-0.1", "", (), "", "engram-json", (), {}, keys)
+    facts = {fact.name: fact for fact in facts_of_configuration(None, release, CATALOGUE)}
+    assert facts["config.hnsw.m"].value == (16.0, 16.0)
+    assert facts["config.hnsw.m"].status is Status.RECORDED
+    unknown = facts["config.hnsw.max_m"].unknown
+    assert unknown is not None
+    assert unknown.reason is Reason.NOT_IN_DIALECT
+
+
 def test_an_alias_is_the_key() -> None:
     facts = facts_from("[consolidation]\nmax_batch_size = 500\n")
     assert facts["config.consolidation.batch_size"].value == (500.0, 500.0)

@@ -13,6 +13,7 @@ from engram_diagnose.collectors.parse.endpoints import (
 )
 from engram_diagnose.collectors.parse.engram_json import (
     absent_metrics,
+    expected_metrics,
     facts_of_engram_json,
     parse_engram_metrics,
     split_labels,
@@ -23,7 +24,7 @@ from engram_diagnose.engine.facts.scope import Scope, scope_of
 
 RECORDINGS = Path(__file__).parents[3] / "../shared/recordings/engram"
 STORE = scope_of({"operation": "store"})
-COMPLETION = {"operation": "=pattern_completion", "space": "memory_space"}
+COMPLETION = scope_of({"operation": "pattern_completion"})
 
 
 def dialect(**sources: Source) -> Dialect:
@@ -53,7 +54,7 @@ def one(text: str, source: Source, scope: Scope = STORE) -> Fact:
     return facts_from(text, a=source)[source.fact, scope]
 
 
-P99 = source("op.latency.p99", "store_duration_seconds.p99", {"operation": "=store"})
+P99 = source("op.latency.p99", "store_duration_seconds.p99", scope=STORE)
 
 
 def test_a_quantile_is_taken_from_the_five_minutes() -> None:
@@ -63,12 +64,12 @@ def test_a_quantile_is_taken_from_the_five_minutes() -> None:
 
 
 def test_a_rate_is_a_count_over_its_window() -> None:
-    rate = source("op.rate", "store_duration_seconds.rate", {"operation": "=store"})
+    rate = source("op.rate", "store_duration_seconds.rate", scope=STORE)
     assert one(body({"store_duration_seconds": stat(600)}), rate).value == (2.0, 2.0)
 
 
 def test_another_window_can_be_named() -> None:
-    recent = source("op.rate", "one_minute:store_duration_seconds.rate", {"operation": "=store"})
+    recent = source("op.rate", "one_minute:store_duration_seconds.rate", scope=STORE)
     text = body({}, one_minute={"store_duration_seconds": stat(600)})
     fact = one(text, recent)
     assert fact.value == (10.0, 10.0)
@@ -76,7 +77,7 @@ def test_another_window_can_be_named() -> None:
 
 
 def test_a_sum_has_a_rate_as_well() -> None:
-    rate = source("wal.bytes_written", "bytes_total.sum_rate", {"operation": "=store"})
+    rate = source("wal.bytes_written", "bytes_total.sum_rate", scope=STORE)
     assert one(body({"bytes_total": stat(3, sum=6000)}), rate).value == (20.0, 20.0)
 
 
@@ -94,7 +95,8 @@ def test_a_count_of_zero_is_too_few() -> None:
 
 
 def test_fields_that_are_no_numbers_are_absent() -> None:
-    for value in (None, "0.1", float("nan"), True, [], 10**400):
+    values: tuple[object, ...] = (None, "0.1", float("nan"), True, [], 10**400)
+    for value in values:
         text = body({"store_duration_seconds": {"count": 3, "p99": value}})
         fact = one(text, P99)
         assert fact.unknown is not None, value
@@ -102,11 +104,12 @@ def test_fields_that_are_no_numbers_are_absent() -> None:
 
 
 def test_labels_in_the_name_become_the_scope() -> None:
-    latency = source("op.latency.p99", "engram_completion_duration_seconds.p99", COMPLETION)
+    name = "engram_completion_duration_seconds"
+    latency = source("op.latency.p99", f"{name}.p99", {"space": "memory_space"}, scope=COMPLETION)
     text = body(
         {
-            "engram_completion_duration_seconds{memory_space=red,result=ok}": stat(3, p99=0.1),
-            "engram_completion_duration_seconds{memory_space=blue}": stat(3, p99=0.3),
+            f"{name}{{memory_space=red,result=ok}}": stat(3, p99=0.1),
+            f"{name}{{memory_space=blue}}": stat(3, p99=0.3),
         }
     )
     facts = facts_from(text, a=latency)
@@ -147,7 +150,7 @@ def test_values_are_renamed_and_dropped() -> None:
 
 
 def test_factor_and_proxy_are_kept() -> None:
-    milliseconds = source("f", "x.p99", {"operation": "=store"}, factor=1e-3, proxy_of="the real one")
+    milliseconds = source("f", "x.p99", scope=STORE, factor=1e-3, proxy_of="the real one")
     fact = one(body({"x": stat(1, p99=5)}), milliseconds)
     assert fact.value == (0.005, 0.005)
     assert (fact.status, fact.proxy_of) == (Status.PROXY, "the real one")
@@ -157,6 +160,14 @@ def test_what_the_exporter_lost_is_told() -> None:
     facts = {name: fact for (name, _), fact in facts_from(body({})).items()}
     assert facts["telemetry.dropped_updates"].value == (7.0, 7.0)
     assert facts["telemetry.queue_depth"].value == (2.0, 2.0)
+
+
+def test_the_exporter_and_the_snapshot_can_be_sources() -> None:
+    depth = source("telemetry.queue_depth", "export:queue_depth", factor=2.0)
+    schema = source("telemetry.schema_version", "snapshot:schema_version")
+    facts = facts_from(body({}), a=depth, b=schema)
+    assert facts["telemetry.queue_depth", scope_of({})].value == (4.0, 4.0)
+    assert facts["telemetry.schema_version", scope_of({})].value == "1.1.0"
 
 
 def test_a_server_that_tells_no_export_leaves_it_unknown() -> None:
@@ -174,10 +185,12 @@ def test_flat_metrics_have_no_window_and_so_no_rate() -> None:
     fact = one(text, P99)
     assert fact.value == (0.2, 0.2)
     assert fact.window == 0.0
-    assert one(text, source("f", "x.value", {"operation": "=store"})).value == (5.0, 5.0)
-    rate = one(text, source("f", "store_duration_seconds.rate", {"operation": "=store"}))
-    assert rate.unknown is not None
-    assert rate.unknown.reason is Reason.WINDOW_NOT_COLLECTED
+    assert one(text, source("f", "x.value", scope=STORE)).value == (5.0, 5.0)
+    rate = one(text, source("f", "store_duration_seconds.rate", scope=STORE))
+    count = one(text, source("f", "five_minutes:store_duration_seconds.count", scope=STORE))
+    for unknown in (rate.unknown, count.unknown):
+        assert unknown is not None
+        assert unknown.reason is Reason.WINDOW_NOT_COLLECTED
 
 
 def test_an_answer_that_is_not_json_is_unparsed_with_its_place() -> None:
@@ -212,7 +225,9 @@ def test_names_carry_labels_in_braces(key: str, parts: tuple[str, dict[str, str]
 
 def test_absent_metrics_are_named() -> None:
     answer = Answer("http", "/metrics", 1.0, "", body({"store_duration_seconds": stat(1)}))
-    known = dialect(a=P99, b=source("f", "pattern_completions_total.rate"))
+    dropped = source("telemetry.dropped_updates", "export:dropped")
+    known = dialect(a=P99, b=source("f", "pattern_completions_total.rate"), c=dropped)
+    assert expected_metrics(known) == ("pattern_completions_total", "store_duration_seconds")
     assert absent_metrics(answer, known) == ("pattern_completions_total",)
 
 
@@ -222,7 +237,7 @@ def test_a_live_answer_of_the_released_server() -> None:
     fact = one(text, P99)
     assert fact.value == (0.000591, 0.000591)
     metrics = parse_engram_metrics(text)
-    assert metrics.schema == "1.0.0"
+    assert metrics.texts["schema_version"] == "1.0.0"
     assert metrics.export["exported"] == 3
 
 
@@ -246,7 +261,7 @@ def test_counts_by_tier_come_from_one_star() -> None:
 
 
 def test_one_field_of_an_endpoint_with_a_constant_scope() -> None:
-    hot = Source("tier.memories", http=f"{MEMORIES}#tier_counts.hot", labels={"tier": "=hot"})
+    hot = Source("tier.memories", http=f"{MEMORIES}#tier_counts.hot", scope=scope_of({"tier": "hot"}))
     assert endpoint_facts(COUNTS, hot)["{tier=hot}"].value == (5.0, 5.0)
 
 

@@ -16,6 +16,7 @@ from engram_diagnose.collectors.parse.host import HOST, parse_cache_size
 from engram_diagnose.collectors.parse.lines import bracketed, parse_counts, parse_list, parse_tree
 from engram_diagnose.collectors.parse.memory import MEMORY
 from engram_diagnose.collectors.parse.network import NETWORK
+from engram_diagnose.collectors.parse.numa import NUMA
 from engram_diagnose.collectors.parse.process import PROCESS, allowed_cpus, parse_process_stat
 from engram_diagnose.collectors.parse.recipe import Answers, Recipe, facts_of
 from engram_diagnose.collectors.parse.threads import SCHEDULING
@@ -62,9 +63,9 @@ def test_iowait_that_falls_counts_as_none() -> None:
     assert facts["cpu.host_busy_share"].value == (0.5, 0.5)
 
 
-def test_stolen_time_is_not_the_hosts_own_work() -> None:
+def test_stolen_time_is_work_that_waited() -> None:
     facts = facts_from(CPU, {"/proc/stat": "cpu 0 0 0 0 0 0 0 0"}, {"/proc/stat": "cpu 50 0 0 25 0 0 0 25"})
-    assert facts["cpu.host_busy_share"].value == (0.5, 0.5)
+    assert facts["cpu.host_busy_share"].value == (0.75, 0.75)
     assert facts["cpu.steal_share"].value == (0.25, 0.25)
 
 
@@ -134,6 +135,7 @@ def test_the_tightest_level_counts() -> None:
     assert cpu_quota("0/cpu.max:max 100000\n1/cpu.max:400000 100000\n2/cpu.max:200000 100000\n") == 2
     assert memory_limit("0/memory.max:max\n1/memory.max:100\n2/memory.max:50\n") == 50
     assert memory_limit("0/memory.limit_in_bytes:9223372036854771712\n") is None
+    assert memory_limit("0/memory.max:100\n0/memory.high:80\n") == 80
 
 
 def test_version_1_counts_hits_of_the_limit_as_a_proxy() -> None:
@@ -169,6 +171,17 @@ def test_disk_figures_are_differences_of_counters() -> None:
     assert facts["disk.rotational"].value == (1.0, 1.0)
     assert facts["disk.scheduler"].value == "none"
     assert str(facts["disk.iops"].scope) == "{device=sda}"
+
+
+def test_sectors_are_of_512_bytes_on_every_device() -> None:
+    row = "8 0 sda 0 0 {} 0 0 0 {} 0 0 0 0\n"
+    facts = facts_from(
+        DISK,
+        {"/proc/diskstats": row.format(0, 0), **DEVICE},
+        {"/proc/diskstats": row.format(8, 4000)},
+    )
+    assert facts["disk.read_rate"].value == (2048.0, 2048.0)
+    assert facts["disk.write_rate"].value == (1_024_000.0, 1_024_000.0)
 
 
 def test_kernels_before_5_5_count_no_flushes() -> None:
@@ -222,6 +235,8 @@ def test_where_threads_wait_may_be_hidden() -> None:
     facts = facts_from(SCHEDULING, {"/proc/PID/task/states": "S 0 40\nD 0 10\n"})
     assert facts["sched.d_state_share"].value == (0.2, 0.2)
     assert reason(facts["sched.top_wchan"]) is Reason.PTRACE_DENIED
+    busy = facts_from(SCHEDULING, {"/proc/PID/task/states": "R 0 40\n"})
+    assert reason(busy["sched.top_wchan"]) is Reason.TOO_FEW_SAMPLES
 
 
 def test_a_process_that_wrote_nothing_has_no_write_size() -> None:
@@ -240,8 +255,8 @@ def test_unlimited_open_files_have_no_share() -> None:
 def test_counters_that_kernels_split_are_added_up() -> None:
     facts = facts_from(
         MEMORY,
-        {"/proc/vmstat": "pswpin 0\nallocstall_dma 1\nallocstall_normal 1\nworkingset_refault 5\n"},
-        {"/proc/vmstat": "pswpin 2\nallocstall_dma 3\nallocstall_normal 5\nworkingset_refault 9\n"},
+        {"/proc/vmstat": "pswpin 0\npgscan_direct_dma 1\npgscan_direct_normal 1\nworkingset_refault 5\n"},
+        {"/proc/vmstat": "pswpin 2\npgscan_direct_dma 3\npgscan_direct_normal 5\nworkingset_refault 9\n"},
     )
     assert facts["mem.direct_reclaim_rate"].value == (3.0, 3.0)
     assert facts["mem.refault_rate"].value == (2.0, 2.0)
@@ -283,8 +298,41 @@ def test_the_first_processor_is_kept_in_full() -> None:
 
 
 def test_pages_are_added_up_by_node_and_size() -> None:
-    text = "7f00 default anon=3 N0=1 N1=2 kernelpagesize_kB=4\n7f01 huge N1=1 kernelpagesize_kB=2048\n"
-    assert sum_numa_maps(text) == f"N0 4096\nN1 {8192 + (2 << 20)}\n"
+    text = "7f00 default anon=3 N0=1 N1=2 kernelpagesize_kB=4\n7f01 bind:1 huge N1=1 kernelpagesize_kB=2048\n"
+    large = 2 << 20
+    assert sum_numa_maps(text) == f"N0 4096\nN1 {8192 + large}\npolicy/bind {large}\npolicy/default 12288\n"
+
+
+@pytest.mark.parametrize(
+    ("sums", "policy"),
+    [
+        ("N0 9\npolicy/default 5\npolicy/local 4\n", "default"),
+        ("policy/bind 7\npolicy/default 5\n", "bind"),
+        ("policy/bind 5\npolicy/default 4\npolicy/interleave 4\n", "mixed"),
+    ],
+)
+def test_the_policy_is_that_of_more_than_half_of_the_memory(sums: str, policy: str) -> None:
+    assert facts_from(NUMA, {"/proc/PID/numa_maps": sums})["numa.policy"].value == policy
+
+
+def test_a_container_is_told_by_its_marks() -> None:
+    texts = {"/proc/cpuinfo": "flags : hypervisor", "container": ".dockerenv\n"}
+    assert facts_from(HOST, texts)["host.virt"].value == "container"
+
+
+def test_the_room_below_a_groups_limit_counts_where_it_is_less() -> None:
+    meminfo = "MemTotal: 1000 kB\nMemAvailable: 500 kB\n"
+    group = "0/memory.max:1000\n0/memory.current:950\n0/memory.stat:inactive_file 50\n"
+    texts = {"/proc/meminfo": meminfo}
+    assert facts_from(MEMORY, texts)["mem.available_share"].value == (0.5, 0.5)
+    facts = facts_from(MEMORY, {**texts, "cgroup/memory": group})
+    assert facts["mem.available_share"].value == pytest.approx((0.1, 0.1))
+
+
+def test_only_vectors_worth_using_are_available() -> None:
+    for flag, available in (("sse2", 0.0), ("avx", 0.0), ("avx2", 1.0), ("asimd", 1.0)):
+        facts = facts_from(HOST, {"/proc/cpuinfo": f"flags : {flag}"})
+        assert facts["simd.available"].value == (available, available)
 
 
 def test_trees_and_counts_take_the_shapes_of_real_files() -> None:

@@ -5,22 +5,20 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from engram_diagnose.collectors.prometheus.facts import (
     SEVERAL,
     Needed,
+    facts_of_scrapes,
     facts_of_series,
     needed_selectors,
 )
 from engram_diagnose.collectors.prometheus.functions import RESET, SCRAPES
 from engram_diagnose.collectors.prometheus.histogram import BEYOND_LAST, NO_OBSERVATIONS
 from engram_diagnose.collectors.prometheus.labels import labels_of
-from engram_diagnose.collectors.prometheus.series import (
-    Series,
-    SeriesStore,
-    store_of,
-    store_of_scrapes,
-)
+from engram_diagnose.collectors.prometheus.series import Series, SeriesStore, store_of
 from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect, FactSpec, Source
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope, scope_of
@@ -129,7 +127,7 @@ def test_each_label_set_is_a_fact_of_its_scope_in_order() -> None:
               for space, level in (("b", 2), ("a\n😀", 1), ("", 3))]  # fmt: skip
     found = facts(spaces, "index.nodes")
     assert [(fact.scope.get("space"), fact.value) for fact in found] == [
-        (None, (3.0, 3.0)),
+        (None, (6.0, 6.0)),
         ("a\n😀", (1.0, 1.0)),
         ("b", (2.0, 2.0)),
     ]
@@ -206,11 +204,12 @@ def test_the_rate_of_a_counter_sums_its_series_by_scope() -> None:
                                        (15, "b", "x"), (90, "b", "probe"))]  # fmt: skip
     found = facts(store, "ops.rate", "ops.rate@rate_10m")
     assert [(fact.name, fact.scope.get("space")) for fact in found] == [
-        ("ops.rate", "a"), ("ops.rate", "b"), ("ops.rate@rate_10m", "a"), ("ops.rate@rate_10m", "b"),
-    ]  # fmt: skip
-    assert [fact.value for fact in found] == [pytest.approx((v, v)) for v in (6, 1, 6, 1)]
-    assert [fact.window for fact in found] == [300, 300, 600, 600]
-    assert found[2].source == ('sum by (memory_space) (rate(lab_ops_total{kind!="probe"}[10m]))')
+        (name, space) for name in ("ops.rate", "ops.rate@rate_10m") for space in (None, "a", "b")
+    ]
+    assert [fact.value for fact in found] == [pytest.approx((v, v)) for v in (7, 6, 1, 7, 6, 1)]
+    assert [fact.window for fact in found] == [300, 300, 300, 600, 600, 600]
+    assert found[3].source == 'sum(rate(lab_ops_total{kind!="probe"}[10m]))'
+    assert found[4].source == 'sum by (memory_space) (rate(lab_ops_total{kind!="probe"}[10m]))'
 
 
 def test_a_reset_is_no_reason_but_a_quality() -> None:
@@ -281,7 +280,8 @@ def test_a_scope_that_ended_in_the_window_has_too_few_samples_and_the_other_stay
     store = [steady("lab_nodes", level=1, memory_space="on"),
              steady("lab_nodes", level=1, memory_space="off", count=41)]  # fmt: skip
     store.append(steady("up", level=1))
-    off, on = facts(store_of(store), "index.nodes@avg_15m")
+    together, off, on = facts(store_of(store), "index.nodes@avg_15m")
+    assert together.known
     assert on.known
     assert why(off) == (Reason.TOO_FEW_SAMPLES, "20 of 60 samples in 15m")
 
@@ -326,16 +326,42 @@ def test_what_is_to_be_said_of_the_answer_stands_in_every_quality() -> None:
 
 
 def test_a_window_that_was_not_collected_is_unknown_rather_than_half_measured() -> None:
-    scrapes = [(AT - 30, "lab_wal_bytes_total 100\nlab_connections 1"),
-               (AT, "lab_wal_bytes_total 160\nlab_connections 3")]  # fmt: skip
-    store = store_of_scrapes(scrapes)
-    options = {"default_window": 30.0, "collected": 30.0, "semantics": SCRAPES}
-    assert one(store, "wal.bytes_written@rate_30s", **options).value == pytest.approx((2, 2))
-    assert one(store, "client.connections", **options).value == (3.0, 3.0)
-    assert why(one(store, "wal.bytes_written@rate_5m", **options)) == (
+    store = [steady("lab_wal_bytes_total", step=15)]
+    assert why(one(store, "wal.bytes_written@rate_10m", collected=300.0)) == (
         Reason.WINDOW_NOT_COLLECTED,
-        "5m of samples are needed, 30s were collected",
+        "10m of samples are needed, 5m were collected",
     )
+    assert one(store, "wal.bytes_written@rate_5m", collected=300.0).known
+
+
+def test_scrapes_give_plain_differences_whatever_window_was_asked_for() -> None:
+    scrapes = [
+        (AT - 10, "lab_wal_bytes_total 100\nlab_connections 1\nlab_ops_total 5\n"),
+        (AT, b"lab_wal_bytes_total 160\nlab_connections 3\nlab_ops_total 25\n"),
+    ]
+    names = ["wal.bytes_written@rate_5m", "ops.rate", "client.connections", "client.connections@avg_5m"]
+    rate, ops, gauge, window = facts_of_scrapes(scrapes, dialect=DIALECT, catalogue=CATALOGUE, wanted=names, host="db1")
+    assert (rate.name, rate.window, rate.quality) == (names[0], 10.0, "over 10s, not 5m")
+    assert rate.value == pytest.approx((6, 6))
+    assert ops.value == pytest.approx((2, 2))
+    assert (gauge.value, gauge.time, gauge.quality) == ((3.0, 3.0), AT, "")
+    assert why(window)[0] is Reason.WINDOW_NOT_COLLECTED
+
+
+@given(st.floats(0, 1), st.floats(0.01, 100))
+def test_no_time_of_a_scrape_loses_the_first_one(fraction: float, gap: float) -> None:
+    scrapes = [(T0 + fraction, "lab_ops_total 0"), (T0 + fraction + gap, "lab_ops_total 100")]
+    (rate,) = facts_of_scrapes(scrapes, dialect=DIALECT, catalogue=CATALOGUE, wanted=["ops.rate"], host="db1")
+    assert rate.value == pytest.approx((100 / gap, 100 / gap), rel=0.2)
+
+
+def test_one_scrape_gives_gauges_and_no_rates() -> None:
+    gauge, rate = facts_of_scrapes(
+        [(AT, "lab_wal_bytes_total 160\nlab_connections 3\n")],
+        dialect=DIALECT, catalogue=CATALOGUE, wanted=["client.connections", "wal.bytes_written@rate_5m"], host="db1",
+    )  # fmt: skip
+    assert gauge.value == (3.0, 3.0)
+    assert why(rate)[0] is Reason.TOO_FEW_SAMPLES
 
 
 def test_before_is_the_same_at_another_instant_under_another_name() -> None:

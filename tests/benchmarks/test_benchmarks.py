@@ -1,0 +1,55 @@
+"""The benchmarks run and compare like with like. How fast anything is depends on the machine, and is not asserted."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+pytestmark = pytest.mark.slow
+
+NEEDS_CLIPS = "inference"
+
+
+def outcomes_of(root: Path, *arguments: str) -> list[dict[str, Any]]:
+    command = [sys.executable, str(root / "benchmarks" / "run.py"), "--quick", "--json", *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
+    assert done.returncode == 0, done.stderr
+    report = json.loads(done.stdout)
+    assert report["schema"] == "engram-diagnose/benchmark/v1"
+    outcomes: list[dict[str, Any]] = report["outcomes"]
+    return outcomes
+
+
+@pytest.mark.parametrize("name", ["inference", "loading", "process"])
+def test_a_benchmark_puts_its_figures_beside_a_yardstick_of_the_same_run(root: Path, name: str) -> None:
+    if name == NEEDS_CLIPS:
+        pytest.importorskip("clips")
+    outcomes = outcomes_of(root, name)
+    assert {outcome["benchmark"] for outcome in outcomes} == {name}
+    for outcome in outcomes:
+        assert outcome["figure"] >= 0
+        if outcome["yardstick"] is not None:
+            assert outcome["ratio"] == pytest.approx(outcome["figure"] / outcome["yardstick"])
+
+
+def test_what_is_promised_is_printed_with_whether_it_is_kept(root: Path) -> None:
+    promised = [outcome for outcome in outcomes_of(root, "loading") if outcome["bar"] is not None]
+    assert [outcome["met"] for outcome in promised] == [outcome["ratio"] <= outcome["bar"] for outcome in promised]
+    assert promised
+
+
+def test_no_process_imports_numba(root: Path) -> None:
+    (numba,) = [outcome for outcome in outcomes_of(root, "process") if "numba" in outcome["what"]]
+    assert numba["figure"] == 0
+
+
+def test_an_unknown_name_is_a_usage_error(root: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, str(root / "benchmarks" / "run.py"), "speed"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 2
+    assert "inference, loading, process" in done.stderr
+    assert "Traceback" not in done.stderr
