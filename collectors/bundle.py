@@ -12,7 +12,6 @@ import hashlib
 import io
 import json
 import os
-import tempfile
 from dataclasses import replace
 
 from engram_diagnose.collectors.bundle_format import (
@@ -25,12 +24,13 @@ from engram_diagnose.collectors.bundle_format import (
 )
 from engram_diagnose.collectors.bundle_reader import BundleReader
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.redaction import Pseudonyms
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
+
+    from engram_diagnose.collectors.redaction import Pseudonyms
 
 __all__ = [
     "LIMITS",
@@ -92,6 +92,8 @@ def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
     Raises `BundleError` when the disk is full, the folder is read-only or missing; then nothing
     is left behind, and a file that was there stays as it was.
     """
+    import tempfile  # reading needs none of it, and a diagnosis from a bundle only reads
+
     content = encode_bundle(bundle)
     target = os.path.abspath(os.fspath(path))
     temporary = ""
@@ -167,6 +169,8 @@ def redact(bundle: Bundle, *, key: str = "") -> Bundle:
     """
     if bundle.options.get("redacted") is True:
         return bundle
+    from engram_diagnose.collectors.redaction import Pseudonyms
+
     instance_host = bundle.instance.rpartition(":")[0] or bundle.instance
     names = Pseudonyms(key or bundle.host, hosts=(bundle.host_name, bundle.host, instance_host))
     return replace(

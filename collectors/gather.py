@@ -124,7 +124,7 @@ class _Gathering:
             time=request.at,
             tool=tool,
             dialect=dialect.name,
-            instance=self._chosen.name or _address(self._named_url()),
+            instance=self._chosen.name or _address(self._named_url() or self._server_url()),
             host=self._identity.id,
             host_name=self._identity.name,
             targets_set=request.target_set,
@@ -193,11 +193,10 @@ class _Gathering:
 
     def _dialect_asked(self) -> str:
         """The dialect by the form of the server's own `/metrics`."""
-        url = self._request.metrics_url or self._server_url()
-        if not url or self._past:
+        named, found = self._request.metrics_url, self._server_url()
+        if self._past or not (named or found):
             return ""
-        base, path = _split(url)
-        answer = http_answer(self._machine, base, path, token=self._request.server_token)
+        answer = self._ask(*(_split(named) if named else (found, "/metrics")))
         return dialect_by_form(self._catalogue.dialects, answer.body or "") if answer.answered else ""
 
     # This machine

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.bundle_format import Bundle, BundleError
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.instances import NODE_DIALECT, USUAL_DIALECT
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
@@ -27,6 +27,8 @@ BEFORE: Final = "@before"
 BASELINE: Final = "@baseline"
 
 _USUAL_WINDOW: Final = 300.0
+_END_OF_TIME: Final = 253_402_300_800.0
+"""The year 10,000, in seconds since 1970."""
 
 _NO_COLLECTOR: Final[Mapping[str, str]] = {
     "perf": "this release has no collector for hardware counters and profiles",
@@ -41,8 +43,12 @@ def facts_of_bundle(bundle: Bundle, catalogue: Catalogue, wanted: Iterable[str])
     """
     The facts a bundle holds, and an unknown one, with its reason, for each wanted name that it does not.
 
-    Depends on nothing but its arguments, so that a bundle tells the same story wherever it is read.
+    Depends on nothing but its arguments, so that a bundle tells the same story wherever it is read. Raises
+    `BundleError` for times that no calendar has.
     """
+    for time in (bundle.time, *(answer.time for answer in bundle.answers)):
+        if not 0 <= time < _END_OF_TIME:
+            raise BundleError(f"the bundle holds {time:g}, which is no time in seconds since 1970; collect it again")
     return _Reading(bundle, catalogue, tuple(sorted(set(wanted)))).facts()
 
 
@@ -167,8 +173,17 @@ class _Reading:
         """What the operator said when the bundle was made; silence on scarce memory means there is enough."""
         said = self._bundle.options.get("statements")
         known = {"workload.memory_constrained": 0.0, **(said if isinstance(said, dict) else {})}
-        stated = {name: value for name, value in sorted(known.items()) if isinstance(value, int | float | str)}
-        return [self._recorded(name, stated[name], "the operator") for name in stated]
+        return [fact for name in sorted(known) if (fact := self._stated(name, known[name])) is not None]
+
+    def _stated(self, name: str, value: object) -> Fact | None:
+        """A statement as a fact; None for one that the catalogue has no such fact for."""
+        spec = self._catalogue.facts.get(name)
+        if spec is None or isinstance(value, str) != (spec.kind == "text"):
+            return None
+        if isinstance(value, str):
+            return self._recorded(name, value, "the operator")
+        number = _number(value, math.nan)
+        return None if math.isnan(number) else self._recorded(name, number, "the operator")
 
     def _recorded(self, name: str, value: float | str, source: str) -> Fact:
         stated = value if isinstance(value, str) else point(float(value))

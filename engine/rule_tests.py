@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from engram_diagnose.engine.diagnosis import Expert, raw_source, target_facts
-from engram_diagnose.engine.facts.catalogue import Catalogue
+from engram_diagnose.engine.facts.catalogue import Catalogue, split_window
 from engram_diagnose.engine.facts.fact import Fact, Value
 from engram_diagnose.engine.facts.scope import scope_of
 from engram_diagnose.engine.facts.truth import Truth
@@ -40,6 +40,8 @@ _OPERATORS: Final = {
     "<": operator.lt,
     "==": operator.eq,
 }
+_STEADY: Final = frozenset({"avg", "min", "max"})
+"""The windows that have the figure's own value when it does not change."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,10 +94,23 @@ class _Runner:
 
     def _facts(self, case: Case) -> list[Fact]:
         given = {item.reference: item.value for item in (*self._rule.given, *case.change)}
-        facts = [_fact(reference, value) for reference, value in given.items() if reference not in case.drop]
+        known = {reference: value for reference, value in given.items() if reference not in case.drop}
+        facts = [_fact(reference, value) for reference, value in (*self._steady(known, case.drop), *known.items())]
         own = {(fact.name, fact.scope) for fact in facts}
         dropped = {(reference.name, scope_of(dict(reference.labels))) for reference in case.drop}
         return facts + [target for target in self._targets if target.key not in own and target.key not in dropped]
+
+    def _steady(self, known: Mapping[Reference, Value], dropped: Iterable[Reference]) -> list[tuple[Reference, Value]]:
+        """What is given without a window was the same all along: the `@avg`, `@min` and `@max` that the rule reads."""
+        found = []
+        for name in sorted({reference.name for reference in self._compiled.by_id[self._rule.id].read}):
+            base, window = split_window(name)
+            if window is not None and window.kind in _STEADY:
+                windowed = [
+                    (Reference(name, given.labels), value) for given, value in known.items() if given.name == base
+                ]
+                found += [(reference, value) for reference, value in windowed if reference not in {*known, *dropped}]
+        return found
 
     def _firing(self, case: Case) -> tuple[Firing, Seen]:
         inference = infer(self._compiled, self._facts(case))
@@ -183,9 +198,8 @@ class _Runner:
         if firing_case is None or self._rule.when is None:
             return
         for name in sorted(_names(self._rule.applies) | _names(self._rule.when)):
-            drop = tuple(
-                given.reference for given in (*self._rule.given, *firing_case.change) if given.reference.name == name
-            )
+            given = [item.reference for item in (*self._rule.given, *firing_case.change)]
+            drop = tuple(Reference(name, item.labels) for item in given if item.name in (name, split_window(name)[0]))
             drop += tuple(Reference(fact.name, fact.scope.labels) for fact in self._targets if fact.name == name)
             firing, _ = self._firing(replace(firing_case, drop=(*firing_case.drop, *drop)))
             needed = name in _needed(self._rule.applies) | _needed(self._rule.when)

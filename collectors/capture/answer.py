@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+REFUSED = "connection refused"
+"""How the detail begins when nothing listens at an address."""
+
 
 @dataclass(frozen=True)
 class Answer:

@@ -10,7 +10,7 @@ import time
 import urllib.error
 import urllib.request
 
-from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.capture.answer import REFUSED, Answer
 from engram_diagnose.collectors.capture.machine import Machine
 from engram_diagnose.collectors.capture.reading import Reading
 
@@ -20,9 +20,6 @@ if TYPE_CHECKING:
 
 TIMEOUT_SECONDS = 5.0
 LIMIT_BYTES = 16 << 20
-
-REFUSED = "connection refused"
-"""How the detail of an answer begins when nothing listens there."""
 
 
 class _NoRedirects(urllib.request.HTTPRedirectHandler):

@@ -4,8 +4,7 @@ from collections.abc import Iterable
 from dataclasses import replace
 from typing import Final
 
-from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.capture.http import REFUSED
+from engram_diagnose.collectors.capture.answer import REFUSED, Answer
 from engram_diagnose.collectors.parse.attribution import known, unknown
 from engram_diagnose.collectors.parse.figures import Missing, UnparsedError
 from engram_diagnose.collectors.parse.json_text import figure, parse_json

@@ -90,7 +90,8 @@ class Source:
     is taken), `json` (a name and field in the server's JSON metrics) and `http` (a path and field) is set. `scope` are
     labels every value of it carries.
     `labels` maps scope labels to metric labels; `values` renames label values. With `text_label` the fact is a
-    text: the value of that metric label on the series. `invented` tells that the server's documentation names no metric for it,
+    text: the value of that metric label on the series. `invented` tells that the server's documentation names no
+    metric for it,
     so that its absence says nothing.
     """
 

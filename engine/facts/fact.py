@@ -74,7 +74,8 @@ class Fact:
 
     `name` is a catalogue name, with its window where it has one (`wal.bytes_written@rate_5m`). `value` is an
     interval in base units, a text, or None exactly when the status is UNKNOWN or NOT_APPLICABLE. `source`
-    names the metric, file or key it was read from, `host` the machine it speaks of, `time` the instant in seconds since the epoch, `window` its length
+    names the metric, file or key it was read from, `host` the machine it speaks of, `time` the instant in seconds
+    since the epoch, `window` its length
     in seconds (0 for a snapshot). `proxy_of` names the quantity that a proxy stands in for.
     """
 

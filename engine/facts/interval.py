@@ -1,8 +1,8 @@
 """
 Arithmetic and comparison of intervals.
 
-A figure is known to lie in [low, high]; a result is the tightest interval that every choice inside the operands leads to.
-None is *unknown*: an operand is, the divisor may be zero, or the figures leave the real numbers.
+A figure is known to lie in [low, high]; a result is an interval that holds what every choice inside the operands leads
+to. None is *unknown*: an operand is, the divisor may be zero, or the figures leave the real numbers.
 """
 
 import math

@@ -3,6 +3,7 @@ Working memory: the facts of one diagnosis.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 
 from engram_diagnose.engine.facts.fact import Fact, Value
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
@@ -80,15 +81,10 @@ class Memory:
         return len(self._plain) + sum(map(len, self._narrow.values()))
 
 
-_CACHE: dict[Scope, tuple[Scope, ...]] = {}
-
-
+@lru_cache(maxsize=4096)
 def enclosing_scopes(scope: Scope) -> tuple[Scope, ...]:
     """The scope itself and all that enclose it, nearest first, the instance last."""
-    found = _CACHE.get(scope)
-    if found is None:
-        labels = [name for name, _ in scope.labels]
-        subsets = [[name for bit, name in enumerate(labels) if mask >> bit & 1] for mask in range(1 << len(labels))]
-        subsets.sort(key=lambda subset: (-len(subset), [labels.index(name) for name in subset]))
-        found = _CACHE[scope] = tuple(scope.project(subset) for subset in subsets)
-    return found
+    labels = [name for name, _ in scope.labels]
+    subsets = [[name for bit, name in enumerate(labels) if mask >> bit & 1] for mask in range(1 << len(labels))]
+    subsets.sort(key=lambda subset: (-len(subset), [labels.index(name) for name in subset]))
+    return tuple(scope.project(subset) for subset in subsets)

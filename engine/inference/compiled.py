@@ -9,7 +9,7 @@ from engram_diagnose.engine.inference.leaf import FALSE, TRUE, Frame, Slots, Tes
 from engram_diagnose.engine.inference.tree import compile_condition
 from engram_diagnose.engine.language.expression import Expression, Reference, leaves, references
 from engram_diagnose.engine.language.rule import Outcome, Row, Rule
-from engram_diagnose.engine.language.stages import conditions_of, reads, stages, values_of
+from engram_diagnose.engine.language.stages import advice_conditions, conditions_of, stages, values_of
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
 
 
@@ -26,8 +26,8 @@ class CompiledRow:
 class CompiledRule:
     """
     A rule with its closures. `read` are the references that decide which scopes it ranges over; `verdict_read` tells
-    that some rule reads its verdict as a fact; `inputs` is what all its outputs together rest on. `decide` is the
-    outcome of `applies` and `gate`, before any row or value.
+    that some rule, or the advice of one, reads its verdict as a fact; `inputs` is what all its outputs together rest
+    on. `decide` is the outcome of `applies` and `gate`, before any row or value.
     """
 
     rule: Rule
@@ -60,20 +60,26 @@ def compile_rules(rules: Mapping[str, Rule]) -> CompiledRules:
     if circle:
         raise ValueError(f"these rules read one another in a circle: {', '.join(circle)}")
     slots = Slots()
-    read = frozenset(name for rule in rules.values() for name in reads(rule))
-    compiled = {rule_id: _compile(rules[rule_id], slots, rule_id in read) for stage in order for rule_id in stage}
+    read = {rule_id: references_of(rule) for rule_id, rule in rules.items()}
+    named = {reference.name for found in read.values() for reference in found}
+    advice = [condition for rule in rules.values() for condition in advice_conditions(rule)]
+    advised = _distinct(leaf.test for condition in advice for leaf in leaves(condition))
+    named |= {reference.name for reference in advised}
+    compiled = {
+        rule_id: _compile(rules[rule_id], slots, read[rule_id], rule_id in named)
+        for stage in order
+        for rule_id in stage
+    }
     return CompiledRules(slots, tuple(tuple(compiled[rule_id] for rule_id in stage) for stage in order), compiled)
 
 
-def _compile(rule: Rule, slots: Slots, verdict_read: bool) -> CompiledRule:
+def _compile(rule: Rule, slots: Slots, read: tuple[Reference, ...], verdict_read: bool) -> CompiledRule:
     applies = None if rule.applies is None else compile_condition(rule.applies, slots)
     gate = None if rule.when is None else compile_condition(rule.when, slots)
     rows = tuple(_compile_row(rule, position, slots) for position in range(len(rule.rows)))
     value = None if rule.value is None else compile_value(rule.value, slots)
     inputs = _distinct([rule.value]) if rule.value is not None else rows[-1].inputs if rows else ()
-    return CompiledRule(
-        rule, applies, gate, rows, value, references_of(rule), verdict_read, inputs, _decision(applies, gate)
-    )
+    return CompiledRule(rule, applies, gate, rows, value, read, verdict_read, inputs, _decision(applies, gate))
 
 
 def _compile_row(rule: Rule, position: int, slots: Slots) -> CompiledRow:

@@ -37,8 +37,8 @@ class EngineUnavailable(ValueError):  # noqa: N818 - it reads as the state it re
     """durable-rules cannot be imported."""
 
 
-class EngineFailed(ValueError):  # noqa: N818 - as above
-    """durable-rules did not take what it was given, or contradicts itself."""
+class EngineFailed(EngineUnavailable):
+    """It can be imported, but did not take what it was given, or contradicts itself."""
 
 
 class DurableEvaluator:

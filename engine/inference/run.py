@@ -27,7 +27,9 @@ def infer(
     """
     Run a rule base over facts. `at` is the time (seconds since the epoch) that derived facts are stamped with.
 
-    The outcome does not depend on the order of the facts or of the rules.
+    The outcome does not depend on the order of the rules, nor on that of the facts, unless two known ones share a
+    name and
+    a scope: the later one then stands.
     """
     frames = Frames(Memory(facts), rules.slots)
     firings: list[Firing] = []

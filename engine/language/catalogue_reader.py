@@ -18,6 +18,7 @@ from engram_diagnose.engine.facts.unit import UNITS, Quantity, Unit
 from engram_diagnose.engine.language.fields import Fields, read_quantity
 from engram_diagnose.engine.language.problem import Problems, did_you_mean
 from engram_diagnose.engine.language.source import Mapping, Scalar, Sequence
+from engram_diagnose.engine.language.types import labels_hint
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
 
 KINDS: Final = ("number", "bool", "text")
@@ -254,7 +255,7 @@ def _check_target(target: TargetSpec, fields: Fields, facts: Table[str, FactSpec
         return
     for label, _ in target.scope.labels:
         if label not in spec.scope:
-            hint = f"its labels: {', '.join(spec.scope) or 'none'}"
+            hint = labels_hint(spec)
             fields.problems.error(fields.mark("labels"), f"{spec.name} has no label {label}", hint=hint)
     for key in TARGET_SETS:
         node = fields.scalar(key)

@@ -61,7 +61,8 @@ def _combined(node: Mapping, context: Context) -> Condition | None:
     if key == "at_least":
         return _at_least(fields, context)
     if isinstance(inner, Scalar) or not fields.items(key):
-        context.problems.error(fields.mark(key), f"{key}: needs a list of conditions", length=len(key))
+        hint = "one on each line below it, behind a dash"
+        context.problems.error(fields.mark(key), f"{key}: needs a list of conditions", hint=hint, length=len(key))
         return None
     items = _read_all(fields.items(key), context)
     check_siblings(key, items, inner, context.problems)

@@ -86,7 +86,8 @@ def check_contradictions(rule: Rule, conditions: Iterable[Condition], problems: 
                     if other is not None:
                         both = f"{other.text!r} and {leaf.text!r} are never true together"
                         message = f"{leaf.text!r} is never true" if other is leaf else both
-                        problems.error(leaf.mark or rule.mark, message, length=len(leaf.text))
+                        hint = "the rule could never fire: change a bound, or put them under `any:`"
+                        problems.error(leaf.mark or rule.mark, message, hint=hint, length=len(leaf.text))
 
 
 def _groups(condition: Condition) -> Iterator[list[Leaf]]:

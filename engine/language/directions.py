@@ -13,11 +13,12 @@ from typing import Final, Literal
 from engram_diagnose.engine.facts.catalogue import Catalogue, ParameterSpec
 from engram_diagnose.engine.facts.fact import Value, point
 from engram_diagnose.engine.language.evaluation import value_of
-from engram_diagnose.engine.language.expression import Number, Reference, leaves, references
+from engram_diagnose.engine.language.expression import Comparison, Expression, Number, Reference, leaves, references
 from engram_diagnose.engine.language.problem import Problems
 from engram_diagnose.engine.language.rule import Rule, Setting
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
 
+Better = Literal["lower", "higher"]
 Direction = Literal["raises", "lowers"]
 
 _OPPOSITE: Final[dict[Direction, Direction]] = {"raises": "lowers", "lowers": "raises"}
@@ -28,42 +29,50 @@ def check_directions(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue
     """Complain about every setting of a cause that makes the figure worse which the cause explains."""
     if rule.kind != "cause" or not any(item.settings for item in rule.recommend):
         return
-    figures = tuple(figures_of(rule, rules))
+    figures = figures_of(rule, rules, catalogue)
     for recommendation in rule.recommend:
         for setting in recommendation.settings:
             _check(setting, rule, figures, catalogue, problems)
 
 
-def figures_of(rule: Rule, rules: Mapping[str, Rule]) -> Iterator[str]:
-    """The facts a cause is to bring back to target: what its impact is on, else the targets of what it explains."""
+def figures_of(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue) -> dict[str, Better]:
+    """The facts a cause is to make better, and which way that is: what its impact is on, else what its symptoms test."""
     if rule.impact is not None:
-        yield rule.impact.on.name
-        return
+        return {rule.impact.on.name: _better(rule.impact.on.name, catalogue)}
     gates = [rules[name].when for name in rule.explains if name in rules]
-    for gate in gates:
-        for leaf in leaves(gate) if gate is not None else ():
-            for reference in references(leaf.test):
-                if reference.name.startswith(TARGET_PREFIX):
-                    yield reference.name.removeprefix(TARGET_PREFIX)
+    tests = [leaf.test for gate in gates if gate is not None for leaf in leaves(gate)]
+    return dict(figure for test in tests for figure in _tested_figures(test, catalogue))
 
 
-def _check(setting: Setting, rule: Rule, figures: Iterable[str], catalogue: Catalogue, problems: Problems) -> None:
+def _tested_figures(test: Expression, catalogue: Catalogue) -> Iterator[tuple[str, Better]]:
+    for reference in references(test):
+        if reference.name.startswith(TARGET_PREFIX):
+            name = reference.name.removeprefix(TARGET_PREFIX)
+            yield name, _better(name, catalogue)
+    match test:
+        case Comparison(operator, Reference() as fact, Number()):
+            yield fact.name.partition("@")[0], "lower" if operator in (">", ">=") else "higher"
+
+
+def _check(
+    setting: Setting, rule: Rule, figures: Mapping[str, Better], catalogue: Catalogue, problems: Problems
+) -> None:
     parameter = catalogue.parameters[setting.parameter]
-    affected = [name for name in dict.fromkeys(figures) if name in parameter.effects]
+    affected = [name for name in figures if name in parameter.effects]
     direction = direction_of(setting, rule, parameter) if affected else None
     if direction is None:
         return
     moves = {name: direction if parameter.effects[name] == "+" else _OPPOSITE[direction] for name in affected}
-    worse = [name for name, move in moves.items() if (move == "raises") is (_better(catalogue, name) == "lower")]
+    worse = [name for name, move in moves.items() if (move == "raises") is (figures[name] == "lower")]
     if len(worse) < len(affected):
         return
     effect = f"this {direction} {parameter.name}, which {moves[worse[0]]} {worse[0]}"
     message = f"{effect}: the advice works against its symptom"
-    problems.error(setting.mark, message, length=len(setting.text),
-                   hint="turn it round; or correct the parameter's `effects:` in the catalogue")  # fmt: skip
+    hint = "turn it round; or correct the parameter's `effects:` in the catalogue"
+    problems.error(setting.mark, message, hint=hint, length=len(setting.text))
 
 
-def _better(catalogue: Catalogue, name: str) -> str:
+def _better(name: str, catalogue: Catalogue) -> Better:
     return next((target.better for target in catalogue.targets if target.name == name), "lower")
 
 

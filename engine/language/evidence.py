@@ -10,7 +10,7 @@ from engram_diagnose.engine.language.expression import Comparison, Condition, Ex
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.rule import STRENGTHS, Evidence, Graded, Step
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar
-from engram_diagnose.engine.language.types import Type
+from engram_diagnose.engine.language.types import Type, unit_hint
 
 TESTS: Final = ("if", "all", "any", "not", "at_least")
 """The keys that hold a condition beside other keys."""
@@ -89,16 +89,15 @@ def _step(node: Node, written: Scalar, quantity: tuple[Expression, Type], contex
     seen = fields.choice("seen", STRENGTHS[1:], "weak")
     keys = [key for key in ("above", "below") if key in node.values]
     if len(keys) != 1:
-        context.problems.error(node.mark, "a step has either `above:` or `below:`")
+        context.problems.error(node.mark, "a step has either `above:` or `below:`", hint="two steps for two limits")
         return None
     limit = fields.scalar(keys[0])
     read = context.value(limit) if limit is not None else None
     if limit is None or read is None:
         return None
     if not quantity[1].goes_with(read[1]):
-        context.problems.error(
-            limit.mark, f"{written.text} is {quantity[1]}, and this is {read[1]}", length=len(limit.text)
-        )
+        message = f"{written.text} is {quantity[1]}, and this is {read[1]}"
+        context.problems.error(limit.mark, message, hint=unit_hint(quantity[::-1], read[::-1]), length=len(limit.text))
         return None
     operator = ">" if keys[0] == "above" else "<"
     text = f"{_grouped(written.text)} {operator} {_grouped(limit.text)}"

@@ -15,6 +15,12 @@ _INTEGER: Final = re.compile(r"[-+]?[0-9]{1,15}")
 _DATE: Final = re.compile(r"[0-9]{4}-(0[1-9]|1[0-2])-(0[1-9]|[12][0-9]|3[01])")
 
 
+_SHAPES: Final = {
+    "a list": "put each item on a line of its own, behind a dash; or all in brackets: [a, b]",
+    "a mapping": "put `key: value` on lines of their own below it",
+}
+
+
 class Fields:
     """
     One mapping being read. `what` names it in messages (`rule storage.x`).
@@ -150,7 +156,8 @@ class Fields:
         return self.node.key_mark(key)
 
     def _wrong(self, key: str, node: Node, wanted: str) -> None:
-        self.problems.error(node.mark, f"{key} of {self.what} must be {wanted}, not {describe(node)}")
+        hint = _SHAPES.get(wanted, "") if isinstance(node, Scalar) else ""
+        self.problems.error(node.mark, f"{key} of {self.what} must be {wanted}, not {describe(node)}", hint=hint)
 
 
 def read_quantity(node: Scalar, problems: Problems) -> Quantity | None:

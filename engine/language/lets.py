@@ -50,7 +50,7 @@ def read_lets(fields: Fields, context: Context) -> None:
     if waiting:
         path = circle_in(waiting)
         context.problems.error(mapping.keys[path[0]].mark, f"this stands for itself: {' -> '.join((*path, path[0]))}",
-                               length=len(path[0]))  # fmt: skip
+                               hint="one of them has to be said without the others", length=len(path[0]))  # fmt: skip
 
 
 def _read(name: str, node: Scalar, context: Context) -> None:

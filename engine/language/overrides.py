@@ -20,6 +20,7 @@ from engram_diagnose.engine.language.rule import SEVERITIES, Rule, Suppression
 from engram_diagnose.engine.language.source import Mapping as Node
 from engram_diagnose.engine.language.source import Scalar, Sequence
 from engram_diagnose.engine.language.tokens import ExpressionError
+from engram_diagnose.engine.language.types import labels_hint
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 _KEYS: Final = ("rule", "expect_rev", "reason", "owner", "expires", "set", "append", "disable", "tests")
@@ -241,7 +242,7 @@ def _target_override(
         return None
     for label, _ in reference.labels:
         if label not in spec.scope:
-            hint = f"its labels: {', '.join(spec.scope) or 'none'}"
+            hint = labels_hint(spec)
             problems.error(mark, f"{spec.name} has no label {label}", hint=hint, length=len(name))
             return None
     if not isinstance(node, Scalar):
@@ -252,7 +253,7 @@ def _target_override(
         return None
     if quantity.unit.dimension != spec.unit.dimension:
         message = f"{reference.name} is {spec.unit.dimension}, not {quantity.unit.dimension}"
-        problems.error(node.mark, message, length=len(node.text))
+        problems.error(node.mark, message, hint=f"it is kept in {spec.unit.symbol}", length=len(node.text))
         return None
     figure = quantity.value
     scope = scope_of(dict(reference.labels))

@@ -277,7 +277,10 @@ class _Parser:
             return Named(name, body, span)
         if name in WORDS:
             raise ExpressionError(f"expected a value, found {name!r}", token.start, token.end)
-        hint = did_you_mean(name, self._names.lets) or 'declare it under `let:`, or put text in quotes: "…"'
+        hint = (
+            did_you_mean(name, self._names.lets)
+            or f'a text stands in quotes: "{name}"; a name of your own under `let:`'
+        )
         raise ExpressionError(f"unknown name {name}", token.start, token.end, hint)
 
     def _reference(self, token: Token) -> Expression:

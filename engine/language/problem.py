@@ -5,10 +5,12 @@ Reading goes on after a problem, so that one run reports all of them.
 """
 
 import difflib
+import heapq
 import unicodedata
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 from typing import Final, Literal
 
 MAX_PROBLEMS: Final = 200
@@ -16,6 +18,7 @@ MAX_PROBLEMS: Final = 200
 
 _MAX_MESSAGE: Final = 400
 _MAX_GUESSED: Final = 120
+_MAX_COMPARED: Final = 12
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -108,8 +111,19 @@ class Problems:
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`did you mean …?` for the nearest known words, or nothing."""
-    near = difflib.get_close_matches(word, known, n=3, cutoff=0.6) if len(word) <= _MAX_GUESSED else []
+    if len(word) > _MAX_GUESSED:
+        return ""
+    pairs = _pairs(word)
+    shared = ((len(pairs & _pairs(name)) / (len(pairs) + len(_pairs(name))), name) for name in dict.fromkeys(known))
+    likely = [name for _, name in heapq.nlargest(_MAX_COMPARED, shared)]
+    near = difflib.get_close_matches(word, likely, n=3, cutoff=0.6)
     return f"did you mean {' or '.join(near)}?" if near else ""
+
+
+@lru_cache(maxsize=16384)
+def _pairs(word: str) -> frozenset[str]:
+    """The pairs of neighbouring letters: what near words share, told much faster than by aligning them."""
+    return frozenset(map("".join, pairwise(f"^{word}$")))
 
 
 def printable(text: str, *, limit: int = _MAX_MESSAGE) -> str:

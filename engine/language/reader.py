@@ -23,6 +23,7 @@ from engram_diagnose.engine.language.source import Mapping, Node, Scalar
 from engram_diagnose.engine.language.stages import facts_named
 from engram_diagnose.engine.language.tables import read_output, read_outputs, read_rows, read_value
 from engram_diagnose.engine.language.templates import fields_of
+from engram_diagnose.engine.language.types import unit_hint
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
 
 _COMMON: Final = ("id", "rev", "kind", "title", "status", "severity", "owner", "tags", "scope", "reason", "refs",
@@ -39,13 +40,19 @@ _NEEDED: Final = {
     "table": ("id", "rev", "kind", "title", "outputs", "rows"),
     "derive": ("id", "rev", "kind", "title", "output", "value"),
 }
-_KEYS: Final = {kind: (*_COMMON, *own) for kind, own in _OWN.items()}
+KEYS: Final = {kind: (*_COMMON, *own) for kind, own in _OWN.items()}
+"""The keys of each kind of rule."""
 _STRAY: Final = {
     kind: {key: f"{key} belongs to another kind of rule than {kind}"
            for others in _OWN.values() for key in others if key not in own}
     for kind, own in _OWN.items()
 }  # fmt: skip
 _ID: Final = re.compile(r"[a-z][a-z0-9_]*(?:\.[a-z0-9_]+(?:-[a-z0-9_]+)*)+")
+
+
+def is_rule_id(text: str) -> bool:
+    """Whether a rule can be called that: lower case, with at least one dot."""
+    return bool(_ID.fullmatch(text))
 
 
 def read_rule(node: Mapping, *, pack: str, vocabulary: Vocabulary, problems: Problems) -> Rule | None:
@@ -81,7 +88,7 @@ class _Reader:
 
     def rule(self) -> Rule:
         fields, kind, context = self._fields, self._kind, self._context
-        fields.only(_KEYS[kind], hints=_STRAY[kind])
+        fields.only(KEYS[kind], hints=_STRAY[kind])
         fields.need(*_NEEDED[kind])
         self._check_id()
         read_lets(fields, context)
@@ -126,7 +133,7 @@ class _Reader:
         return rule
 
     def _check_id(self) -> None:
-        if not _ID.fullmatch(self._id):
+        if not is_rule_id(self._id):
             self._problems.error(
                 self._fields.node.values["id"].mark,
                 f"{self._id!r} is not a rule's id",
@@ -201,7 +208,7 @@ class _Reader:
         for bound, key in ((low, "min"), (high, "max")):
             if bound is not None and bound.value and value.value and bound.unit.dimension != value.unit.dimension:
                 message = f"{key} of {name} is {bound.unit.dimension}, and its value {value.unit.dimension}"
-                self._problems.error(fields.node.values[key].mark, message)
+                self._problems.error(fields.node.values[key].mark, message, hint="give both in one unit")
         if not least <= value.value <= most:
             self._problems.error(
                 scalar.mark,
@@ -238,6 +245,7 @@ class _Reader:
             return None
         if not target[1].goes_with(amount[1]):
             message = f"the relief is {amount[1]}, and {on.text} is {target[1]}"
-            self._problems.error(relief.mark, message, length=len(relief.text))
+            hint = unit_hint(target[::-1], amount[::-1])
+            self._problems.error(relief.mark, message, hint=hint, length=len(relief.text))
             return None
         return Impact(target[0], amount[0], relief.text)

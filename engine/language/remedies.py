@@ -11,7 +11,7 @@ from engram_diagnose.engine.language.problem import did_you_mean
 from engram_diagnose.engine.language.rule import WHENS, Recommendation, Setting, Verification
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar
 from engram_diagnose.engine.language.templates import facts_in_command
-from engram_diagnose.engine.language.types import Type, bounds_text
+from engram_diagnose.engine.language.types import Type, bounds_text, unit_hint
 
 
 def read_recommendations(fields: Fields, context: Context) -> tuple[Recommendation, ...]:
@@ -102,7 +102,8 @@ def read_setting(node: Scalar, name: str, context: Context) -> Expression | None
     expression, kind = read
     wanted = Type(spec.kind, spec.unit.dimension) if spec.kind == "number" else Type("bool")
     if not wanted.goes_with(kind):
-        context.problems.error(node.mark, f"{name} is {wanted}, and this is {kind}", length=len(node.text))
+        hint = unit_hint((wanted, Reference(name)), (kind, expression))
+        context.problems.error(node.mark, f"{name} is {wanted}, and this is {kind}", hint=hint, length=len(node.text))
         return None
     if isinstance(expression, Number) and not spec.low <= expression.value <= spec.high:
         context.problems.error(node.mark, f"{node.text} lies outside {name}'s bounds", length=len(node.text),

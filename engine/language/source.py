@@ -123,7 +123,8 @@ def parse_document(text: str, *, file: str, problems: Problems) -> Mapping | Non
     if isinstance(root, Mapping):
         return root
     mark = root.mark if root is not None else Mark(file, 1, 1)
-    problems.error(mark, "the file must hold a mapping with `schema:` and `rules:`, not " + describe(root))
+    hint = "begin with `schema: engram-diagnose/rules/v1` and `pack:`"
+    problems.error(mark, f"the file must hold a mapping with `schema:`, not {describe(root)}", hint=hint)
     return None
 
 
@@ -244,7 +245,8 @@ class _Builder:
         if event.anchor is not None:
             self._fail(event, f"the anchor &{event.anchor} is not allowed", "write the value out where it is used")
         if event.tag != "!":
-            self._fail(event, f"the tag {event.tag} is not allowed", "plain values only")
+            tag = event.tag.replace("tag:yaml.org,2002:", "!!")
+            self._fail(event, f"the tag {tag} is not allowed", "plain values only")
 
     def _fail(self, event: Any, message: str, hint: str) -> None:
         mark = Mark(self.file, event.start_mark.line + 1, event.start_mark.column + 1)

@@ -106,7 +106,9 @@ def _check_else(fields: Fields, *, last: bool) -> None:
         if key in fields:
             fields.problems.error(fields.mark(key), f"a row has `else:` or `{key}:`, not both", length=len(key))
     if not last:
-        fields.problems.error(fields.mark("else"), "rows behind `else` are never reached", length=4)
+        fields.problems.error(
+            fields.mark("else"), "rows behind `else` are never reached", hint="move it to the end", length=4
+        )
 
 
 def _row_values(

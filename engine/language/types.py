@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal, NamedTuple
 
 from engram_diagnose.engine.facts.catalogue import FactSpec, split_window
-from engram_diagnose.engine.facts.unit import NUMBER, Dimension, format_value
+from engram_diagnose.engine.facts.unit import BANDWIDTH, BYTES, NUMBER, RATE, TIME, Dimension, format_value
 from engram_diagnose.engine.language.expression import (
     UNREADABLE,
     Aggregated,
@@ -205,15 +205,14 @@ class Checker:
     def _labels(self, node: Reference, spec: FactSpec) -> None:
         stray = next((name for name, _ in node.labels if name not in spec.scope), None)
         if stray is not None:
-            carried = ", ".join(spec.scope) or "none: it speaks of the instance"
-            self._find(f"{spec.name} has no label {stray}", node.span, f"its labels: {carried}")
+            self._find(f"{spec.name} has no label {stray}", node.span, labels_hint(spec))
 
     def _unknown_hint(self, name: str) -> str:
-        base, window = split_window(name)
-        known = self._resolve(base)
-        if window is not None and known is not None and not known.history:
-            return f"{base} is a snapshot: it has no history, so neither windows nor `for`"
-        if "@" in name and known is None and self._resolve(name.partition("@")[0]) is not None:
+        base, minus, _ = name.partition("-")
+        if minus and self._resolve(base) is not None:
+            return "put spaces round a minus"
+        base, at, _ = name.partition("@")
+        if at and self._resolve(base) is not None:
             return "windows are @avg_5m, @min_5m, @max_5m, @rate_5m, @slope_30m, @before and @baseline"
         return (
             did_you_mean(name, self._names)
@@ -232,7 +231,7 @@ class Checker:
             return Type("number", left.dimension * right.dimension)
         if node.operator == "/":
             if isinstance(node.right, Number) and node.right.value == 0:
-                raise self._stop("division by zero", node.right.span)
+                raise self._stop("division by zero", node.right.span, "its outcome is never known")
             return Type("number", left.dimension / right.dimension)
         return self._same(node.span, (left, node.left), (right, node.right))
 
@@ -244,11 +243,8 @@ class Checker:
         expected = firm[0][0]
         for kind, node in firm[1:]:
             if kind.dimension != expected.dimension:
-                raise self._stop(
-                    f"{expected} and {kind} do not go together",
-                    span,
-                    _unit_hint(firm[0], (kind, node)),
-                )
+                hint = unit_hint(firm[0], (kind, node))
+                raise self._stop(f"{expected} and {kind} do not go together", span, hint)
         return expected
 
     def _alike(self, span: Span, *nodes: Expression) -> None:
@@ -299,10 +295,10 @@ class Checker:
         if sorts == {"number"}:
             self._same(node.span, (kinds[0], left), (kinds[1], right))
         elif len(sorts) > 1 or "truth" in sorts:
-            hint = "put quotes round a text; true and false go without" if "text" in sorts or "bool" in sorts else ""
+            hint = "a text stands in quotes; a figure, true and false go without"
             raise self._stop(f"{kinds[0]} and {kinds[1]} cannot be compared", node.span, hint)
         elif operator not in ("==", "!="):
-            raise self._stop(f"{kinds[0]} has no order: use == or !=", node.span)
+            raise self._stop(f"{kinds[0]} has no order", node.span, "use == or !=")
         else:
             self._choice(kinds[0].values, right)
             self._choice(kinds[1].values, left)
@@ -342,16 +338,34 @@ _CHECKS: Final[dict[type, Callable[[Checker, Any], Type]]] = {
 }
 
 
-def _unit_hint(*sides: tuple[Type, Expression]) -> str:
-    """When one side is a bare number, what it could have been written as."""
+_EXAMPLES: Final = {TIME: "ms", BYTES: " MiB", RATE: "/s", BANDWIDTH: " MB/s"}
+
+
+def unit_hint(*sides: tuple[Type, Expression]) -> str:
+    """What a bare number could have been written as, where one side is; else what each side is."""
     for (_, node), (other, _) in (sides, sides[::-1]):
         if isinstance(node, Number) and node.unit.dimension == NUMBER and not node.unit.symbol:
-            examples = {"a time": "ms", "an amount of data": " MiB", "a rate (per second)": "/s",
-                        "a data rate (bytes per second)": " MB/s"}  # fmt: skip
-            suffix = examples.get(str(other.dimension))
+            suffix = _EXAMPLES.get(other.dimension)
             if suffix:
                 return f"give it a unit, such as {node.value:g}{suffix}"
+    return ", ".join(f"{name} is {kind}" for kind, node in sides if (name := _name(node)))
+
+
+def _name(node: Expression) -> str:
+    """What an expression is called, when that is short."""
+    match node:
+        case Reference():
+            return str(node)
+        case Named(name):
+            return name
+        case Number(value, unit, parameter=parameter):
+            return f"${parameter}" if parameter else format_value(value, unit)
     return ""
+
+
+def labels_hint(spec: FactSpec) -> str:
+    """The labels a fact may carry, in words."""
+    return f"its labels: {', '.join(spec.scope)}" if spec.scope else "it has none, for it speaks of the instance"
 
 
 def bounds_text(spec: FactSpec) -> str:

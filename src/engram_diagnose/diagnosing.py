@@ -5,19 +5,20 @@ What the commands do: collect a bundle, read one, make the document of a diagnos
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import Any, Final
+from typing import TYPE_CHECKING, Any, Final
 
 from engram_diagnose import __version__
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle, write_bundle
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.gather import Request, gather
-from engram_diagnose.discovery import discover
 from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
 from engram_diagnose.rulebase import load_rules
 from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
+
+if TYPE_CHECKING:
+    from engram_diagnose.collectors.gather import Request
 
 __all__ = ["collect_bundle", "diagnosis_document", "evaluator", "read_bundle", "unanswered"]
 
@@ -25,13 +26,17 @@ Say = Callable[[str], None]
 
 
 def collect_bundle(
-    request: Request, packs: Iterable[Path], *, say: Say, progress: Say, save: str | None = None
+    request: "Request", packs: Iterable[Path], *, say: Say, progress: Say, save: str | None = None
 ) -> Bundle:
     """
     Collect what the rules in force need; with `save`, also write the bundle there.
 
     Raises `NothingToCollectError`, `BundleError` or `RuleBaseError`.
     """
+    # What collects takes as long to import as what diagnoses, and a bundle needs none of it.
+    from engram_diagnose.collectors.gather import gather
+    from engram_diagnose.discovery import discover
+
     loaded = load_rules(packs)
     found = discover(request)
     for note in found.notes:

@@ -9,6 +9,7 @@ from typing import Any
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.reading import baseline_facts, facts_of_bundle
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert, Subject
+from engram_diagnose.engine.facts.catalogue import TARGET_SETS
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.engine.language.stages import needs
@@ -50,10 +51,11 @@ def diagnose_bundle(
         facts += baseline_facts(facts_of_bundle(baseline, catalogue, _bases(wanted)))
     subject = Subject(
         bundle.instance,
-        bundle.host_name or bundle.host,
+        # Whoever asks from elsewhere is not where the server runs.
+        (bundle.host_name or bundle.host) if bundle.options.get("local") is True else "",
         bundle.time,
         bundle.dialect,
-        target_set or bundle.targets_set or "target",
+        next((name for name in (target_set, bundle.targets_set) if name in TARGET_SETS), "target"),
     )
     return expert.diagnose(facts, subject, decide=decide)
 

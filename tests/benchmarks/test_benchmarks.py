@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -13,8 +14,9 @@ pytestmark = pytest.mark.slow
 NEEDS_CLIPS = "inference"
 
 
-def outcomes_of(root: Path, *arguments: str) -> list[dict[str, Any]]:
-    command = [sys.executable, str(root / "benchmarks" / "run.py"), "--quick", "--json", *arguments]
+@cache
+def outcomes_of(root: Path, name: str) -> list[dict[str, Any]]:
+    command = [sys.executable, str(root / "benchmarks" / "run.py"), "--quick", "--json", name]
     done = subprocess.run(command, capture_output=True, text=True, timeout=300, check=False)
     assert done.returncode == 0, done.stderr
     report = json.loads(done.stdout)

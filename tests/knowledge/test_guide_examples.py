@@ -1,4 +1,4 @@
-"""The guide's three before/after examples: from the *before*, the cause comes first and the advice reaches the *after*."""
+"""The guide's three before/after examples: from the *before*, the cause comes first and the advice reaches *after*."""
 
 from typing import Any
 
@@ -22,7 +22,9 @@ def diagnose(builtin: Expert, before: dict[str, float | str]) -> dict[str, Any]:
     for name, value in before.items():
         reference = parse_reference(name)
         known = value if isinstance(value, str) else point(float(value))
-        given.append(Fact(reference.name, known, scope=scope_of(dict(reference.labels)), source="example", host="db1", time=1.0))
+        given.append(
+            Fact(reference.name, known, scope=scope_of(dict(reference.labels)), source="example", host="db1", time=1.0)
+        )
     return document(builtin.diagnose(given, Subject("db1:7432", "db1", 1.0, "guide")))
 
 

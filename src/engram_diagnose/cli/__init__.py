@@ -2,6 +2,7 @@
 The command line. Each command imports what it needs when it runs, so that `--help` answers at once.
 """
 
+import atexit
 import gc
 import importlib
 import sys
@@ -61,7 +62,8 @@ def main(arguments: list[str] | None = None) -> Any:
 
     Our own errors are printed with what to do next; none of them is a traceback.
     """
-    gc.disable()  # a command is over, or waits for a network, long before it has garbage worth looking for
+    if arguments is None:
+        _forget_garbage()
     try:
         return group.main(args=sys.argv[1:] if arguments is None else arguments, prog_name="engram-diagnose")
     except ValueError as error:
@@ -74,5 +76,14 @@ def main(arguments: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
-    finally:
-        gc.freeze()  # nor has the interpreter to look through everything as it ends
+
+
+def _forget_garbage() -> None:
+    """
+    Spare the process the search for garbage, which is a tenth of a diagnosis.
+
+    A command is over long before it has any worth finding; one that stays must `gc.enable()`. Frozen objects are not
+    searched through once more as the interpreter ends.
+    """
+    gc.disable()
+    atexit.register(gc.freeze)

@@ -38,4 +38,4 @@ def command(packs: tuple[Path, ...], output: str, redact: bool, **collection: An
         write_bundle(output, bundle)
         say(f"bundle written to {output}; diagnose it with: engram-diagnose run --bundle {output}")
     else:
-        click.get_binary_stream("stdout").write(encode_bundle(bundle))
+        sys.stdout.buffer.write(encode_bundle(bundle))

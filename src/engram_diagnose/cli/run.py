@@ -45,6 +45,7 @@ from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, exit_
 @click.pass_context
 def command(
     ctx: click.Context,
+    /,
     bundle: str | None,
     packs: tuple[Path, ...],
     baseline: str | None,
