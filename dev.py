@@ -288,10 +288,7 @@ def apt_download(package: str, folder: Path) -> bool:
         return True
     for made in (lists / "partial", cache / "archives" / "partial"):
         made.mkdir(parents=True)
-    return all(
-        quiet(["apt-get", *private, *verb], folder=folder)
-        for verb in (["update"], ["download", package])
-    )
+    return all(quiet(["apt-get", *private, *verb], folder=folder) for verb in (["update"], ["download", package]))
 
 
 def apt_install(*packages: str) -> bool:
@@ -320,13 +317,10 @@ def run_tool(command: Sequence[str]) -> int:
     program = VENV / "bin" / command[0]
     if not program.exists():
         raise SetupError(
-            f"{program} is missing although the installation finished; "
-            f"delete {VENV} and run the same command again"
+            f"{program} is missing although the installation finished; delete {VENV} and run the same command again"
         )
     sys.stdout.flush()
-    return subprocess.run(
-        [str(program), *command[1:]], cwd=ROOT, env=environment(), check=False
-    ).returncode
+    return subprocess.run([str(program), *command[1:]], cwd=ROOT, env=environment(), check=False).returncode
 
 
 def environment() -> dict[str, str]:

@@ -60,10 +60,7 @@ def pytest_configure() -> None:
 
 
 def pytest_report_header() -> list[str]:
-    return [
-        f"tests marked `{need.marker}`: {'run' if need.is_met() else need.lacking}"
-        for need in NEEDS
-    ]
+    return [f"tests marked `{need.marker}`: {'run' if need.is_met() else need.lacking}" for need in NEEDS]
 
 
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:

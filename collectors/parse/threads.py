@@ -3,6 +3,7 @@
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Final
 
 from engram_diagnose.collectors.parse.figures import (
@@ -34,7 +35,8 @@ class Task:
     processor: int
 
 
-def parse_tasks(text: str) -> dict[int, Task]:
+@lru_cache(maxsize=2)  # of one pair of snapshots come both the times and the counts
+def parse_tasks(text: str) -> Mapping[int, Task]:
     """
     Threads by id, from lines of `TID/file:line`.
 

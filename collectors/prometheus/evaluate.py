@@ -4,6 +4,7 @@ PromQL over raw samples, with the results that Prometheus itself would give.
 
 import math
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from typing import Final
 
 from engram_diagnose.collectors.prometheus.expression import (
@@ -232,13 +233,19 @@ def _group_of(aggregation: Aggregation, labels: Labels) -> Labels:
     return keep(labels, aggregation.labels)
 
 
+@lru_cache(maxsize=16384)
+def _bucket_of(labels: Labels) -> tuple[float | None, Labels]:
+    """The upper bound of a bucket, and what it is a bucket of."""
+    return parse_float(label(labels, BUCKET)), drop(labels, (NAME, BUCKET))
+
+
 def _quantiles(q: float, buckets: Vector) -> Vector:
     """A quantile for each label set but `le`; a series whose `le` is missing or no figure is left out."""
     groups: dict[Labels, list[tuple[float, Sample]]] = {}
     for sample in buckets:
-        bound = parse_float(label(sample.labels, BUCKET))
+        bound, labels = _bucket_of(sample.labels)
         if bound is not None:
-            groups.setdefault(drop(sample.labels, (NAME, BUCKET)), []).append((bound, sample))
+            groups.setdefault(labels, []).append((bound, sample))
     vector = []
     for labels, group in groups.items():
         result = quantile(q, ((bound, sample.value) for bound, sample in group))

@@ -4,6 +4,7 @@ Quantiles of classic histograms: Prometheus's figure, and the bucket that is all
 
 import math
 from collections.abc import Iterable
+from operator import itemgetter
 from typing import Final, NamedTuple
 
 NO_OBSERVATIONS: Final = "no observations in the window"
@@ -77,7 +78,7 @@ def quantile(q: float, counts: Iterable[tuple[float, float]]) -> Quantile:
 def _merged(counts: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
     bounds: list[float] = []
     cumulative: list[float] = []
-    for bound, count in sorted(counts, key=lambda pair: pair[0]):
+    for bound, count in sorted(counts, key=itemgetter(0)):
         if bounds and bounds[-1] == bound:
             cumulative[-1] += count
         elif not math.isnan(bound):

@@ -3,7 +3,8 @@ Label sets, as sorted pairs: hashable, comparable, and in one order everywhere.
 """
 
 import re
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
+from functools import lru_cache
 from typing import Final
 
 Labels = tuple[tuple[str, str], ...]
@@ -31,12 +32,14 @@ def label(labels: Labels, name: str) -> str:
     return ""
 
 
-def keep(labels: Labels, names: Collection[str]) -> Labels:
+@lru_cache(maxsize=16384)  # a window asks for the same ones again at each of its scrapes
+def keep(labels: Labels, names: tuple[str, ...]) -> Labels:
     """Only these labels."""
     return tuple(pair for pair in labels if pair[0] in names)
 
 
-def drop(labels: Labels, names: Collection[str]) -> Labels:
+@lru_cache(maxsize=16384)
+def drop(labels: Labels, names: tuple[str, ...]) -> Labels:
     """All but these labels."""
     return tuple(pair for pair in labels if pair[0] not in names)
 

@@ -191,8 +191,8 @@ def _samples_at_once(values: list[Any]) -> list[tuple[int, float]] | None:
     times, texts = zip(*values, strict=True)
     if not set(map(type, times)) <= {int, float} or set(map(type, texts)) != {str}:
         return None
-    figures = list(map(parse_float, texts))
-    if None in figures or not all(-MAX_MS / 1000 < time < MAX_MS / 1000 for time in times):  # NaN is not, either
+    figures = [figure for text in texts if (figure := parse_float(text)) is not None]
+    if len(figures) < len(texts) or not all(-MAX_MS / 1000 < time < MAX_MS / 1000 for time in times):  # nor is NaN
         return None
     return [(round(time * 1000), value) for time, value in zip(times, figures, strict=True)]
 

@@ -67,8 +67,10 @@ class _Writer:
             ],
             "unexplained": [self._head(firing.rule, firing.scope) for firing in self._unexplained(missed)],
             "not_testable": [self._untestable(item) for item in self._undecided("cause")],
-            "symptoms_not_tested": [self._untestable(item) | {"target": TARGET_TAG in item.firing.rule.tags}
-                                    for item in self._undecided("symptom")],
+            "symptoms_not_tested": [
+                self._untestable(item) | {"target": TARGET_TAG in item.firing.rule.tags}
+                for item in self._undecided("symptom")
+            ],
             "symptoms_met": [self._ruled_out(firing) for firing in diagnosis.symptoms if firing.outcome == "refuted"],
             "ruled_out": [
                 self._ruled_out(firing)

@@ -36,7 +36,7 @@ def check_directions(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue
 
 
 def figures_of(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue) -> dict[str, Better]:
-    """The facts a cause is to make better, and which way that is: what its impact is on, else what its symptoms test."""
+    """The facts a cause is to make better, and which way that is: what its impact is on, else what its symptoms say."""
     if rule.impact is not None:
         return {rule.impact.on.name: _better(rule.impact.on.name, catalogue)}
     gates = [rules[name].when for name in rule.explains if name in rules]

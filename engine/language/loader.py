@@ -94,7 +94,7 @@ class _Reading:
         self._texts: dict[str, str] = {}
 
     def add(self, name: str, data: bytes, *, site: bool) -> None:
-        text = yaml_source.decode(data, file=name, problems=self._problems)
+        text = None if self._problems.full else yaml_source.decode(data, file=name, problems=self._problems)
         if text is None:
             return
         self._texts[name] = text

@@ -78,20 +78,27 @@ class Problems:
         """
         Record something that makes the rule base unusable.
 
-        Raises `TooManyProblems` when it is the last that is recorded.
+        Raises `TooManyProblems` from the one on that there is no more room for.
         """
+        if self.full:
+            raise TooManyProblems
         problem = Problem(mark, printable(message), printable(hint), max(1, length), "error", self.rule)
         if problem in self._found:
             return
         self._found.add(problem)
         self._room -= 1
-        if not self._room:
+        if self.full:
             self._found.add(Problem(mark, f"more than {MAX_PROBLEMS} errors: the rest was not looked at"))
             raise TooManyProblems
 
     def warning(self, mark: Mark, message: str, *, hint: str = "", length: int = 1) -> None:
         """Record something that is probably not meant."""
         self._found.add(Problem(mark, printable(message), printable(hint), max(1, length), "warning", self.rule))
+
+    @property
+    def full(self) -> bool:
+        """Whether so many errors were recorded that reading is to end."""
+        return self._room <= 0
 
     @property
     def errors(self) -> list[Problem]:

@@ -7,9 +7,10 @@ accepts cannot drift apart unnoticed.
 
 import re
 from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from typing import Any, Final, NamedTuple
 
-from engram_diagnose.engine.language.problem import Problem, did_you_mean, printable
+from engram_diagnose.engine.language.problem import MAX_PROBLEMS, Problem, did_you_mean, printable
 from engram_diagnose.engine.language.source import Mapping, Node, Scalar, Sequence, describe, plain
 
 _KINDS: Final = {"array": "a list", "object": "a mapping", "null": "nothing"}
@@ -30,7 +31,7 @@ def schema_problems(root: Mapping, schema: dict[str, Any]) -> list[Problem]:
     """
     What a JSON Schema (draft 2020-12) has against a parsed document, in the order of the file.
 
-    Every scalar is seen as the text it is written as.
+    Every scalar is seen as the text it is written as. It ends where `MAX_PROBLEMS` are found.
     """
     from jsonschema import Draft202012Validator
 
@@ -40,7 +41,9 @@ def schema_problems(root: Mapping, schema: dict[str, Any]) -> list[Problem]:
         described = error.schema if isinstance(error.schema, dict) else {}
         node = _node_at(root, error.absolute_path)
         complaint = _Complaint(keyword, error.validator_value, described, node, error.instance, error.message)
-        found.update(_PLACED.get(keyword, _at_the_node)(complaint))
+        found.update(islice(_PLACED.get(keyword, _at_the_node)(complaint), MAX_PROBLEMS))
+        if len(found) >= MAX_PROBLEMS:
+            break
     return sorted(found)
 
 

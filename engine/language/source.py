@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import yaml
 
-from engram_diagnose.engine.language.problem import Mark, Problems
+from engram_diagnose.engine.language.problem import Mark, Problems, TooManyProblems
 
 MAX_DEPTH: Final = 32
 MAX_BYTES: Final = 4 * 1024 * 1024
@@ -109,7 +109,7 @@ def parse_document(text: str, *, file: str, problems: Problems) -> Mapping | Non
     builder = _Builder(file, problems)
     try:
         builder.consume(text)
-    except _Stop:
+    except (_Stop, TooManyProblems):
         return None
     except yaml.MarkedYAMLError as error:
         place = error.problem_mark or error.context_mark

@@ -3,14 +3,19 @@ Checking rule files: everything that is wrong with them, at its place.
 """
 
 import datetime
+import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import cache
+from importlib import resources
 from pathlib import Path
+from typing import Any
 
 from engram_diagnose.collectors.prometheus.promql import WINDOW, PromqlError, parse, unsupported
-from engram_diagnose.engine.language.loader import Loaded, load, texts_of
+from engram_diagnose.engine.language.loader import SCHEMAS, Loaded, load, texts_of
 from engram_diagnose.engine.language.problem import Problem, Problems, RuleBaseError
 from engram_diagnose.engine.language.rule import Rule
+from engram_diagnose.engine.language.schema import schema_problems, unnoticed
 from engram_diagnose.engine.language.source import Mapping as Node
 from engram_diagnose.engine.language.source import Scalar, parse_document
 from engram_diagnose.engine.rule_tests import missing_metadata
@@ -43,7 +48,9 @@ def check_rules(packs: Iterable[Path], *, strict: bool = False) -> Checked:
     builtin = builtin_files()
     loaded = _loaded(builtin, read, problems)
     texts = texts_of(builtin, *read)
-    problems += [problem for name, text in texts.items() for problem in promql_problems(name, text)]
+    documents = parsed(texts)
+    problems += [problem for root in documents for problem in promql_problems(root)]
+    problems += unnoticed([doubt for root in documents for doubt in second_opinion(root)], problems)
     if loaded is not None:
         problems += loaded.warnings
         problems += unfinished(loaded) if strict else ()
@@ -82,17 +89,44 @@ def _lacking(rule: Rule, what: str) -> Problem:
     return Problem(rule.mark, f"{rule.id} lacks {what}", hint, len(rule.id), "warning", rule.id)
 
 
+def parsed(texts: Mapping[str, str]) -> list[Node]:
+    """The documents that are YAML at all; what is wrong with the others is said by loading."""
+    roots = (parse_document(text, file=name, problems=Problems()) for name, text in texts.items())
+    return [root for root in roots if root is not None]
+
+
+# --- The published schema -------------------------------------------------------------------------
+
+
+def second_opinion(root: Node) -> list[Problem]:
+    """
+    What the published JSON Schema of its kind has against a document, as warnings; nothing where there is no such kind.
+
+    Loading decides what is usable. Where an editor says otherwise, one of the two is wrong.
+    """
+    named = root.values.get("schema")
+    kind = SCHEMAS.get(named.text) if isinstance(named, Scalar) else None
+    found = schema_problems(root, published_schema(kind)) if kind is not None else []
+    return [replace(problem, severity="warning") for problem in found]
+
+
+@cache
+def published_schema(kind: str) -> dict[str, Any]:
+    """The schema that editors use for a kind of file: `rules`, `catalogue` and so on."""
+    text = resources.files("engram_diagnose").joinpath("rules", "schema", f"{kind}-v1.json").read_bytes()
+    schema: dict[str, Any] = json.loads(text)
+    return schema
+
+
 # --- PromQL ---------------------------------------------------------------------------------------
 
 
-def promql_problems(name: str, text: str) -> list[Problem]:
-    """The PromQL of one file, a dialect or a pack with facts of its own, that cannot be evaluated here."""
-    root = parse_document(text, file=name, problems=Problems()) if "facts:" in text else None
-    facts = root.values.get("facts") if root is not None else None
-    entries = facts.values.items() if isinstance(facts, Node) else ()
-    found = [
-        _refused(fact, *written) for fact, entry in entries if isinstance(entry, Node) for written in _written(entry)
-    ]
+def promql_problems(root: Node) -> list[Problem]:
+    """The PromQL of one document, a dialect or a pack with facts of its own, that cannot be evaluated here."""
+    facts = root.values.get("facts")
+    nodes = facts.values.items() if isinstance(facts, Node) else ()
+    entries = [(fact, node) for fact, node in nodes if isinstance(node, Node)]
+    found = [_refused(fact, *written) for fact, node in entries for written in _written(node)]
     return [problem for problem in found if problem is not None]
 
 

@@ -9,7 +9,8 @@ from typing import NamedTuple
 import pytest
 
 from engram_diagnose.cli import main
-from engram_diagnose.rulebase import load_rules
+from engram_diagnose.rulebase import builtin_files, load_rules
+from engram_diagnose.rulecheck import parsed, second_opinion
 
 PACK = """\
 schema: engram-diagnose/rules/v1
@@ -156,6 +157,25 @@ overrides:
     assert (done.code, "1 warning" in done.out) == (0, True)
     assert "expired on 2001-01-01" in done.out
     assert run("check", "--strict", "--rules", folder).code == 2
+
+
+def test_the_schema_of_editors_has_nothing_against_the_shipped_rules() -> None:
+    texts = {name: data.decode() for name, data in builtin_files().items()}
+    doubts = [problem for root in parsed(texts) for problem in second_opinion(root)]
+    assert len(texts) > 20
+    assert [str(problem) for problem in doubts] == []
+
+
+def test_what_loading_lets_pass_and_the_schema_does_not_is_a_warning() -> None:
+    text = PACK + RULE.format(title="x", test="fires") + "    flavour: sweet\n"
+    doubts = [problem for root in parsed({"checks.yaml": text}) for problem in second_opinion(root)]
+    assert [(problem.severity, problem.mark.line) for problem in doubts] == [("warning", 15)]
+
+
+def test_a_mistake_is_not_reported_twice(run: Run, tmp_path: Path) -> None:
+    done = run("check", "--rules", pack(tmp_path, RULE.format(title="x", test="fires") + "    flavour: sweet\n"))
+    assert done.out.count("flavour: sweet") == 1
+    assert done.out.endswith("1 error, 0 warnings\n")
 
 
 # --- test -----------------------------------------------------------------------------------------
@@ -344,15 +364,19 @@ def test_a_disabled_rule_says_who_disabled_it(run: Run, tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("kind", ["symptom", "cause", "table", "derive"])
 def test_a_new_rule_loads_as_it_is(run: Run, tmp_path: Path, kind: str) -> None:
-    pytest.importorskip("engram_diagnose.engine.language.scaffold")
     file = tmp_path / "new.yaml"
     assert run("new", "site.fra1.mine", "--kind", kind, "--output", file).code == 0
     assert run("check", "--rules", file).code == 0
     assert run("test", "--rules", file, "site.fra1.mine").code == 0
 
 
+def test_an_id_that_no_rule_can_have_is_refused(run: Run) -> None:
+    done = run("new", "Mine")
+    assert done.code == 2
+    assert "lower case, with at least one dot" in done.err
+
+
 def test_a_new_rule_never_overwrites_a_file(run: Run, tmp_path: Path) -> None:
-    pytest.importorskip("engram_diagnose.engine.language.scaffold")
     file = tmp_path / "mine.yaml"
     file.write_text("mine")
     assert run("new", "site.fra1.mine", "--output", file).code == 2

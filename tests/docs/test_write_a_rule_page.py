@@ -7,10 +7,12 @@ from pathlib import Path
 import pytest
 
 from engram_diagnose.cli import main
+from engram_diagnose.diagnosing import diagnosis_document
 from engram_diagnose.engine.diagnosis import Diagnosis, Subject, expert
 from engram_diagnose.engine.facts.fact import Fact, point
 from engram_diagnose.engine.facts.scope import scope_of
 from engram_diagnose.engine.rule_tests import run_tests
+from engram_diagnose.incidents import example_incident
 from engram_diagnose.rulebase import load_rules
 from engram_diagnose.rulecheck import check_rules
 
@@ -78,6 +80,15 @@ def test_the_rule_changes_the_verdict(site: Path) -> None:
     assert before.causes[0].rule.id == BUILT_IN
     assert after.causes[0].rule.id == OURS
     assert [masked.cause.rule.id for masked in after.masked if OURS in masked.by] == [BUILT_IN]
+
+
+def test_it_changes_the_verdict_of_the_incident_that_comes_with_the_tool(site: Path) -> None:
+    incident = example_incident()
+    before = diagnosis_document(incident, [])
+    after = diagnosis_document(incident, [site / "site-rules" / "importer.yaml"])
+    assert before["causes"][0]["rule"] == BUILT_IN
+    assert after["causes"][0]["rule"] == OURS
+    assert BUILT_IN in [masked["rule"] for masked in after["masked"]]
 
 
 def test_the_typo_is_explained_as_the_page_shows(page: str, site: Path, capsys: pytest.CaptureFixture[str]) -> None:

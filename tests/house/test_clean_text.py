@@ -26,17 +26,11 @@ def places(pattern: re.Pattern[bytes], root: Path, names: list[str]) -> list[str
     for name in names:
         path = root / name
         text = os.fsencode(path.readlink()) if path.is_symlink() else path.read_bytes()
-        found += [
-            f"{name}:{number}"
-            for number, line in enumerate(text.splitlines(), 1)
-            if pattern.search(line)
-        ]
+        found += [f"{name}:{number}" for number, line in enumerate(text.splitlines(), 1) if pattern.search(line)]
     return found
 
 
-def test_no_file_names_a_path_of_the_machine_it_was_written_on(
-    root: Path, source_files: list[str]
-) -> None:
+def test_no_file_names_a_path_of_the_machine_it_was_written_on(root: Path, source_files: list[str]) -> None:
     assert places(OF_A_MACHINE, root, source_files) == []
 
 

@@ -65,9 +65,7 @@ def test_changed_requirements_are_installed_into_the_same_environment(dev: Modul
     assert dev.calls == ["install --upgrade pip>=25.1", "install --editable ."]
 
 
-def test_an_interrupted_installation_starts_over(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_interrupted_installation_starts_over(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     def interrupted(*_: str) -> None:
         raise KeyboardInterrupt
 
@@ -79,9 +77,7 @@ def test_an_interrupted_installation_starts_over(
     assert dev.calls[0] == "make .venv"
 
 
-def test_a_moved_checkout_makes_its_environment_again(
-    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_moved_checkout_makes_its_environment_again(dev: ModuleType, monkeypatch: pytest.MonkeyPatch) -> None:
     dev.set_up(dev.RUN)
     (dev.VENV / "pyvenv.cfg").write_text("command = python3 -m venv /elsewhere/.venv\n")
     dev.stamp(dev.RUN).write_text("of another place")

@@ -31,9 +31,7 @@ def test_the_package_reaches_a_root_folder_by_a_relative_link(root: Path, folder
 
 
 @pytest.mark.parametrize("folder", CODE)
-def test_a_root_folder_refuses_to_be_imported_as_a_package_of_its_own(
-    root: Path, folder: str
-) -> None:
+def test_a_root_folder_refuses_to_be_imported_as_a_package_of_its_own(root: Path, folder: str) -> None:
     done = run_python(f"import {folder}", path=root)
     assert done.returncode == 1
     assert f"ImportError: import engram_diagnose.{folder} instead of {folder}" in done.stderr
@@ -45,9 +43,7 @@ def test_the_linked_folder_imports_as_part_of_the_package(root: Path, folder: st
     assert done.returncode == 0, done.stderr
 
 
-def test_a_checkout_without_symbolic_links_says_what_to_do(
-    root: Path, source_files: list[str], tmp_path: Path
-) -> None:
+def test_a_checkout_without_symbolic_links_says_what_to_do(root: Path, source_files: list[str], tmp_path: Path) -> None:
     names = [name for name in source_files if name.startswith("src/")]
     subprocess.run(
         ["git", "-c", "core.symlinks=false", "checkout-index", f"--prefix={tmp_path}/", "--stdin"],

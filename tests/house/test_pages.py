@@ -57,9 +57,7 @@ def test_the_readme_and_the_script_name_the_same_command(root: Path, command: st
     assert line in usage
 
 
-def test_every_relative_link_of_every_page_leads_somewhere(
-    root: Path, source_files: list[str]
-) -> None:
+def test_every_relative_link_of_every_page_leads_somewhere(root: Path, source_files: list[str]) -> None:
     pages = [name for name in source_files if name.endswith(".md")]
     broken = {name: found for name in pages if (found := broken_links(root / name))}
     assert broken == {}

@@ -67,9 +67,7 @@ def in_the_package(name: str) -> str | None:
     return None if inside == name or inside in LINKED else f"engram_diagnose/{inside}"
 
 
-def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(
-    wheel: Path, source_files: list[str]
-) -> None:
+def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path, source_files: list[str]) -> None:
     built = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert len(built) == len(set(built))
     assert set(built) == set(filter(None, map(in_the_package, source_files)))
@@ -96,9 +94,7 @@ def test_the_installed_package_is_not_the_checkout(root: Path, clean: Path, tmp_
 
 
 @pytest.mark.parametrize("arguments", [["--help"], ["--version"], ["rules", "check"]])
-def test_a_command_succeeds_outside_the_repository(
-    clean: Path, tmp_path: Path, arguments: list[str]
-) -> None:
+def test_a_command_succeeds_outside_the_repository(clean: Path, tmp_path: Path, arguments: list[str]) -> None:
     assert succeed([clean / "engram-diagnose", *arguments], folder=tmp_path).strip()
 
 

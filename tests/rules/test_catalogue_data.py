@@ -137,9 +137,7 @@ def test_no_mapping_has_a_key_twice(path: Path) -> None:
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_the_reader_takes_every_file_without_a_problem(path: Path) -> None:
     problems = Problems()
-    root = source.parse_document(
-        path.read_text(encoding="utf-8"), file=path.name, problems=problems
-    )
+    root = source.parse_document(path.read_text(encoding="utf-8"), file=path.name, problems=problems)
     assert root is not None
     for key, reader in (("facts", read_facts), ("parameters", read_parameters)):
         node = root.values.get(key)
@@ -191,9 +189,7 @@ def test_a_fact_says_where_it_comes_from_and_how_to_get_it(name: str) -> None:
 
 def test_advice_on_getting_a_fact_names_commands_that_exist() -> None:
     named = {
-        command
-        for entry in FACTS.values()
-        for command in re.findall(r"engram-diagnose (\w+)", entry.get("get_by", ""))
+        command for entry in FACTS.values() for command in re.findall(r"engram-diagnose (\w+)", entry.get("get_by", ""))
     }
     assert named <= {"run", "collect"}
 

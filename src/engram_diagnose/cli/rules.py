@@ -156,7 +156,10 @@ def new(name: str, kind: str, output: str) -> None:
     """Write a rule to start from: it loads, and what is to be filled in says so."""
     from engram_diagnose.engine.language.scaffold import scaffold
 
-    text = scaffold(name, kind)
+    try:
+        text = scaffold(name, kind)
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     if not output:
         click.echo(text, nl=not text.endswith("\n"))
         return
