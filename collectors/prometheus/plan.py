@@ -105,7 +105,7 @@ def plans_of(
     The plans for one name as rules write it, one for each of its sources, `default_window`
     (seconds) being what `$window` stands for.
 
-    None when it is another collector's to answer: a fact read from JSON, HTTP, /proc and so on, or
+    Empty when it is another collector's to answer: a fact read from JSON, HTTP, /proc and so on, or
     a comparison in time (`@before`, `@baseline`). A window of `@rate_…` is cut to `longest_rate` seconds.
     """
     base, window = split_window(name)

@@ -124,7 +124,7 @@ class _Writer:
     # Symptoms
 
     def _symptom(self, firing: Firing) -> Json:
-        tests = trace(firing.rule.when, self._seen(firing), self._vocabulary)
+        tests = trace(firing.rule.when, self._seen(firing), self._vocabulary, firing.rule)
         return self._head(firing.rule, firing.scope) | {
             "severity": firing.rule.severity,
             "target": TARGET_TAG in firing.rule.tags,
@@ -141,7 +141,7 @@ class _Writer:
 
     def _cause(self, cause: Cause, rank: int | None) -> Json:
         seen = Seen(self._diagnosis.memory, cause.scope)
-        gate = trace(cause.rule.when, seen, self._vocabulary)
+        gate = trace(cause.rule.when, seen, self._vocabulary, cause.rule)
         scales = self._diagnosis.scales
         weighed = cause.confidence
         return self._head(cause.rule, cause.scope) | {
@@ -166,12 +166,16 @@ class _Writer:
             "explains": [self._head(firing.rule, firing.scope) for firing in cause.explained],
             "gate": [self._test(test) for test in deciding(gate, Truth.TRUE) or gate],
             "evidence": {
-                "for": [self._piece(piece, seen) for piece in weighed.pieces if piece.truth is Truth.TRUE],
-                "against": [self._piece(piece, seen) for piece in weighed.pieces if piece.truth is Truth.FALSE],
-                "unknown": [self._piece(piece, seen) for piece in weighed.pieces if piece.truth is Truth.UNKNOWN],
+                "for": [self._piece(piece, seen, cause.rule) for piece in weighed.pieces if piece.truth is Truth.TRUE],
+                "against": [
+                    self._piece(piece, seen, cause.rule) for piece in weighed.pieces if piece.truth is Truth.FALSE
+                ],
+                "unknown": [
+                    self._piece(piece, seen, cause.rule) for piece in weighed.pieces if piece.truth is Truth.UNKNOWN
+                ],
             },
             "would_narrow": self._narrowing(weighed.pieces, seen),
-            "recommend": [self._remedy(remedy, seen) for remedy in self._remedies(cause, seen)],
+            "recommend": [self._remedy(remedy, seen, cause.rule) for remedy in self._remedies(cause, seen)],
             "false_positives": list(cause.rule.falsepositives),
             "reason": cause.rule.reason,
             "refs": list(cause.rule.refs),
@@ -205,11 +209,11 @@ class _Writer:
             if seen.value(reference) is None
         ]
 
-    def _piece(self, piece: Piece, seen: Seen) -> Json:
-        tests = trace(piece.condition, seen, self._vocabulary)
+    def _piece(self, piece: Piece, seen: Seen, rule: Rule) -> Json:
+        tests = trace(piece.condition, seen, self._vocabulary, rule)
         shown = deciding(tests, piece.truth) or tests
         if isinstance(piece.evidence, Graded) and piece.truth is Truth.TRUE and piece.evidence.because:
-            wording = Wording(seen, self._vocabulary)
+            wording = Wording(seen, self._vocabulary, rule)
             sentence = wording.filled(piece.evidence.because, piece.evidence.quantity)
         else:
             sentence = "; ".join(test.sentence for test in shown)
@@ -245,9 +249,9 @@ class _Writer:
     def _remedies(self, cause: Cause, seen: Seen) -> tuple[Remedy, ...]:
         return remedies(cause.rule, seen, self._diagnosis.catalogue, self._diagnosis.subject.dialect)
 
-    def _remedy(self, remedy: Remedy, seen: Seen) -> Json:
+    def _remedy(self, remedy: Remedy, seen: Seen, rule: Rule) -> Json:
         recommendation = remedy.recommendation
-        wording = Wording(seen, self._vocabulary)
+        wording = Wording(seen, self._vocabulary, rule)
         verify = recommendation.verify
         return {
             "when": recommendation.when,
@@ -318,7 +322,7 @@ class _Writer:
 
     def _because(self, firing: Firing, truth: Truth, *, applies: bool = False) -> list[str]:
         condition = firing.rule.applies if applies else firing.rule.when
-        tests = trace(condition, self._seen(firing), self._vocabulary)
+        tests = trace(condition, self._seen(firing), self._vocabulary, firing.rule)
         return [test.sentence for test in deciding(tests, truth) or tests]
 
     def _derived(self, firing: Firing) -> Json:

@@ -55,6 +55,10 @@ def remedies(rule: Rule, seen: Seen, catalogue: Catalogue, dialect: str) -> tupl
 
 def _changes(settings: Iterable[Setting], seen: Seen, catalogue: Catalogue, dialect: str) -> Iterable[Change]:
     for setting in settings:
+        proposed, current = value_of(setting.value, seen), seen.value(Reference(setting.parameter))
+        # Compared before it is bounded: a setting beyond what advice may reach is no reason to take it back.
+        if proposed is not None and proposed == current:
+            continue
         change = _change(setting, seen, catalogue, dialect)
         if change.wanted is None or change.wanted != change.current:
             yield change

@@ -18,6 +18,7 @@ from engram_diagnose.engine.language.expression import (
     leaves,
     references,
 )
+from engram_diagnose.engine.language.rule import Rule
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 
@@ -40,11 +41,13 @@ class TestTrace:
     readings: tuple[Reading, ...]
 
 
-def trace(condition: Condition | None, seen: Seen, vocabulary: Vocabulary) -> tuple[TestTrace, ...]:
-    """Every test of a condition, in reading order, as it came out in one scope."""
+def trace(
+    condition: Condition | None, seen: Seen, vocabulary: Vocabulary, rule: Rule | None = None
+) -> tuple[TestTrace, ...]:
+    """Every test of a condition of `rule`, in reading order, as it came out in one scope."""
     if condition is None:
         return ()
-    wording = Wording(seen, vocabulary)
+    wording = Wording(seen, vocabulary, rule)
     return tuple(_trace(leaf, seen, vocabulary, wording) for leaf in leaves(condition))
 
 

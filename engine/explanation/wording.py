@@ -40,6 +40,7 @@ from engram_diagnose.engine.language.expression import (
     Text,
     walk,
 )
+from engram_diagnose.engine.language.rule import Rule
 from engram_diagnose.engine.language.types import Checker
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
@@ -93,12 +94,21 @@ def fact_text(value: Value | None, spec: FactSpec | None) -> str:
     return value_text(value, spec.unit if spec else UNITS[""], spec.kind if spec else "number")
 
 
-class Wording:
-    """Words expressions for one scope."""
+def _names_of(rule: Rule) -> dict[str, Expression]:
+    """What the sentences of a rule may name: its lets, and its parameters with and without their sign."""
+    found: dict[str, Expression] = {name: Named(name, body) for name, body in rule.lets.items()}
+    for name, parameter in rule.params.items():
+        found |= {name: parameter.value, f"${name}": parameter.value}
+    return found
 
-    def __init__(self, seen: Seen, vocabulary: Vocabulary) -> None:
+
+class Wording:
+    """Words expressions for one scope; the sentences of `rule` may use its lets and parameters."""
+
+    def __init__(self, seen: Seen, vocabulary: Vocabulary, rule: Rule | None = None) -> None:
         self._seen = seen
         self._vocabulary = vocabulary
+        self._named = _names_of(rule) if rule is not None else {}
 
     def unit(self, expression: Expression) -> tuple[Unit, str]:
         """The unit to show an expression in, and its kind."""
@@ -127,7 +137,7 @@ class Wording:
 
     def filled(self, text: str, test: Expression) -> str:
         """A sentence with its `{name}` fields filled from the parts of the test."""
-        named: dict[str, Expression] = {}
+        named = dict(self._named)
         for part in walk(test):
             if isinstance(part, Named):
                 named.setdefault(part.name, part)

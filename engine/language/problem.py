@@ -111,9 +111,9 @@ class Problems:
         return sorted(problem for problem in self._found if problem.severity == "warning")
 
     def raise_errors(self) -> None:
-        """Raise `RuleBaseError` with every error, if there is any."""
+        """Raise `RuleBaseError` with every problem, warnings too, if there is any error."""
         if errors := self.errors:
-            raise RuleBaseError(errors)
+            raise RuleBaseError([*errors, *self.warnings])
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

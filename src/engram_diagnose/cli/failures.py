@@ -13,11 +13,17 @@ def report(error: ValueError) -> int | None:
     from engram_diagnose.collectors.gather import NothingToCollectError
     from engram_diagnose.engine.inference.durable import EngineUnavailable
     from engram_diagnose.engine.language.problem import RuleBaseError
+    from engram_diagnose.render.named import NotInDiagnosisError
 
     if isinstance(error, RuleBaseError):
         _report_rules(error)
         return USAGE
-    codes = {BundleError: NOT_COLLECTED, NothingToCollectError: NOT_COLLECTED, EngineUnavailable: USAGE}
+    codes = {
+        BundleError: NOT_COLLECTED,
+        NothingToCollectError: NOT_COLLECTED,
+        EngineUnavailable: USAGE,
+        NotInDiagnosisError: USAGE,
+    }
     for kind, code in codes.items():
         if isinstance(error, kind):
             click.echo(f"engram-diagnose: {error}", err=True)
@@ -40,7 +46,7 @@ def _report_rules(error: object) -> None:
             except OSError:
                 texts[name] = ""
         click.echo(excerpt(problem, texts), err=True)
-    count = len(error.problems)
+    count = sum(problem.severity == "error" for problem in error.problems)
     click.echo(
         f"engram-diagnose: {count} problem{'' if count == 1 else 's'} in the rules; nothing was diagnosed", err=True
     )

@@ -172,6 +172,8 @@ def request_of(values: dict[str, Any]) -> Any:
     prometheus = _prometheus(values)
     token_file = values.pop("server_token_file")
     at, target_set = values.pop("at"), values.pop("target_set") or "target"
+    if values["config_file"] and not Path(values["config_file"]).exists():
+        raise click.UsageError(f"--config: there is no file {values['config_file']}")
     return Request(
         prometheus=prometheus,
         server_token=_secret(token_file) if token_file else "",
@@ -183,7 +185,7 @@ def request_of(values: dict[str, Any]) -> Any:
 
 
 def _prometheus(values: dict[str, Any]) -> Any:
-    from engram_diagnose.collectors.prometheus.options import PrometheusOptions, problem_of
+    from engram_diagnose.collectors.prometheus.options import PrometheusOptions, address_of, problem_of
 
     url, token_file, login_file = (
         values.pop("prometheus"),
@@ -201,6 +203,10 @@ def _prometheus(values: dict[str, Any]) -> Any:
     options = PrometheusOptions(
         url, _secret(token_file) if token_file else "", user, password, headers, verify, timeout=timeout, **tls
     )
+    try:
+        address_of(options)
+    except ValueError as error:
+        raise click.UsageError(f"--prometheus: {error}") from None
     if problem := problem_of(options):
         raise click.UsageError(problem)
     return options

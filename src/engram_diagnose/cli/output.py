@@ -2,6 +2,8 @@
 Printing a diagnosis, and the exit code it comes to.
 """
 
+import os
+import shutil
 import sys
 from pathlib import Path
 from typing import Any, Final
@@ -36,11 +38,9 @@ def print_document(document: dict[str, Any], form: str, output: str, *, verbose:
 
     Raises `click.ClickException` when the file cannot be written.
     """
-    import os
-    import shutil
-
     terminal = not output and sys.stdout.isatty()
-    width = shutil.get_terminal_size((80, 24)).columns if terminal else int(os.environ.get("COLUMNS", "80") or 80)
+    columns = os.environ.get("COLUMNS", "")
+    width = shutil.get_terminal_size((80, 24)).columns if terminal else int(columns) if columns.isdecimal() else 80
     text = rendered(document, form, verbose=verbose, width=width, color=terminal and not os.environ.get("NO_COLOR"))
     if output:
         write_text(Path(output), text)
