@@ -14,6 +14,7 @@ from engram_diagnose.engine.diagnosis import TARGET_TAG, Cause, Diagnosis
 from engram_diagnose.engine.explanation.instruction import filled_command, literal, wished
 from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
 from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, read_by, trace
+from engram_diagnose.engine.explanation.verdict import verdict
 from engram_diagnose.engine.explanation.wording import Wording, fact_text
 from engram_diagnose.engine.facts.fact import Fact, Interval
 from engram_diagnose.engine.facts.scope import Scope
@@ -22,7 +23,7 @@ from engram_diagnose.engine.facts.unit import UNITS, format_value
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import Leaf, Text, leaves, references
-from engram_diagnose.engine.language.rule import SEVERITIES, Graded, Rule
+from engram_diagnose.engine.language.rule import Graded, Rule
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 from engram_diagnose.engine.ranking.confidence import Piece
 from engram_diagnose.engine.ranking.coverage import Missing, Untestable, missing_facts, missing_of
@@ -408,38 +409,6 @@ class _Writer:
                 "get_by": fact.get_by or self._get_by(fact.name),
             },
         }
-
-
-def verdict(diagnosis: Diagnosis) -> Json:
-    """
-    The answer in a sentence, and its state: `missed`, `met`, `partly-tested` or `untested`.
-
-    *Met* is said only when every target could be tested, and none that is missed is suppressed.
-    """
-    missed = diagnosis.missed()
-    worst = max((firing.rule.severity for firing in missed), key=SEVERITIES.index, default=None)
-    state, sentence = _judgement(diagnosis)
-    return {"state": state, "severity": worst, "sentence": sentence}
-
-
-def _judgement(diagnosis: Diagnosis) -> tuple[str, str]:
-    tested, targets = diagnosis.targets_tested()
-    missed = diagnosis.missed()
-    accepted = sum(item.firing.rule.kind == "symptom" for item in diagnosis.suppressed)
-    if missed:
-        causes = sum(1 for cause in diagnosis.causes if cause.severity)
-        return "missed", f"{_count(len(missed), 'symptom')} found, {_count(causes, 'cause')} concluded"
-    if accepted:
-        return "partly-tested", f"nothing is missed beyond {_count(accepted, 'symptom')} that the site accepts"
-    if not tested:
-        return "untested", "no target could be tested: nothing can be said about this server's health"
-    if tested < targets:
-        return "partly-tested", f"no target is missed among the {tested} of {targets} that could be tested"
-    return "met", f"all {targets} targets are met"
-
-
-def _count(number: int, noun: str) -> str:
-    return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
 def iso(seconds: float) -> str:
