@@ -5,6 +5,7 @@ Texts from outside, made harmless: whatever a label value holds, it shows and do
 import re
 import unicodedata
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 _MARKS: Final = 3
@@ -26,13 +27,14 @@ def clean(document: Mapping[str, Any]) -> dict[str, Any]:
 def _clean(value: Any, key: str) -> Any:
     if isinstance(value, str):
         return visible(_BREAKS.sub(" ", value).strip() if key in _PROSE else value)
-    if isinstance(value, Mapping):
+    if isinstance(value, dict):
         return clean(value)
     if isinstance(value, list | tuple):
         return [_clean(item, key) for item in value]
     return value
 
 
+@lru_cache(maxsize=8192)  # a document says most of its keys and names many times
 def visible(text: str) -> str:
     r"""
     The text with everything that does not print escaped: `\x1b`, `\n`, `\u202e`.
