@@ -24,6 +24,7 @@ from engram_diagnose.collectors.bundle_format import (
 )
 from engram_diagnose.collectors.bundle_reader import BundleReader
 from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.whole_file import write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -87,55 +88,17 @@ def _record(answer: Answer) -> dict[str, object]:
 
 def write_bundle(path: str | os.PathLike[str], bundle: Bundle) -> None:
     """
-    Write the bundle whole or not at all: temporary file, fsync, rename.
+    Write the bundle whole or not at all: temporary file, fsync, rename; a device or a pipe is written to.
 
     Raises `BundleError` when the disk is full, the folder is read-only or missing; then nothing
     is left behind, and a file that was there stays as it was.
     """
-    import tempfile  # reading needs none of it, and a diagnosis from a bundle only reads
-
     content = encode_bundle(bundle)
-    target = os.path.abspath(os.fspath(path))
-    temporary = ""
     try:
-        descriptor, temporary = tempfile.mkstemp(
-            prefix=os.path.basename(target) + ".", suffix=".tmp", dir=os.path.dirname(target)
-        )
-        with os.fdopen(descriptor, "wb") as stream:
-            stream.write(content)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(temporary, target)
+        write_whole(path, content)
     except OSError as error:
-        _remove(temporary)
         reason = error.strerror or str(error)
-        raise BundleError(f"cannot write {os.fspath(path)}: {reason}; free space there or name another place") from None
-    except BaseException:
-        _remove(temporary)
-        raise
-    _sync_folder(os.path.dirname(target))
-
-
-def _remove(path: str) -> None:
-    try:
-        if path:
-            os.unlink(path)
-    except OSError:
-        return
-
-
-def _sync_folder(path: str) -> None:
-    """Make the rename last through a power failure, where the file system can."""
-    try:
-        descriptor = os.open(path, os.O_RDONLY)
-    except OSError:
-        return
-    try:
-        os.fsync(descriptor)
-    except OSError:
-        return
-    finally:
-        os.close(descriptor)
+        raise BundleError(f"cannot write {os.fspath(path)}: {reason}; name another place") from None
 
 
 def read_bundle(path_or_bytes: str | os.PathLike[str] | bytes, *, limits: Limits = LIMITS) -> Bundle:

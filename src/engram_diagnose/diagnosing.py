@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from engram_diagnose import __version__
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle, write_bundle
-from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.bundle_format import Bundle, BundleError
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
@@ -20,18 +20,16 @@ from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
 if TYPE_CHECKING:
     from engram_diagnose.collectors.gather import Request
 
-__all__ = ["collect_bundle", "diagnosis_document", "evaluator", "read_bundle", "unanswered"]
+__all__ = ["collect_bundle", "diagnosis_document", "evaluator", "read_bundle", "save_bundle", "unanswered"]
 
 Say = Callable[[str], None]
 
 
-def collect_bundle(
-    request: "Request", packs: Iterable[Path], *, say: Say, progress: Say, save: str | None = None
-) -> Bundle:
+def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progress: Say) -> Bundle:
     """
-    Collect what the rules in force need; with `save`, also write the bundle there.
+    Collect what the rules in force need.
 
-    Raises `NothingToCollectError`, `BundleError` or `RuleBaseError`.
+    Raises `NothingToCollectError` or `RuleBaseError`.
     """
     # What collects takes as long to import as what diagnoses, and a bundle needs none of it.
     from engram_diagnose.collectors.gather import gather
@@ -47,10 +45,18 @@ def collect_bundle(
     bundle = read_bundle(encode_bundle(gathered))
     for note in unanswered(bundle):
         say(note)
-    if save:
-        write_bundle(save, bundle)
-        say(f"bundle written to {save}")
     return bundle
+
+
+def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
+    """Write a bundle and say so, or say why not: a diagnosis is not lost for want of space."""
+    try:
+        write_bundle(path, bundle)
+    except BundleError as error:
+        say(f"engram-diagnose: {error}")
+        return False
+    say(f"bundle written to {path}")
+    return True
 
 
 _ASKED: Final = {

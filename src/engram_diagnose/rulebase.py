@@ -3,6 +3,7 @@ Reads rule files from disk: the built-in ones, and the packs a site names.
 """
 
 import datetime
+import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
@@ -22,7 +23,8 @@ def pack_files(path: Path) -> Files:
     """
     The YAML files of a pack: a file, or a folder with everything below it.
 
-    Raises `RuleBaseError` when there is nothing to read.
+    Raises `RuleBaseError`, naming the file or folder, when one of them cannot be read: half a pack would be worse
+    than none.
     """
     try:
         if path.is_dir():
@@ -30,14 +32,25 @@ def pack_files(path: Path) -> Files:
             if not found:
                 raise _unreadable(path, "holds no .yaml file")
             return found
+        if path.exists() and not path.is_file():
+            raise _unreadable(path, "not a file")
         return {str(path): path.read_bytes()}
     except OSError as error:
-        raise _unreadable(path, error.strerror or str(error)) from None
+        raise _unreadable(Path(error.filename or path), error.strerror or str(error)) from None
 
 
 def _read_folder(root: Path, *, prefix: str) -> dict[str, bytes]:
-    files = sorted(path for pattern in ("*.yaml", "*.yml") for path in root.rglob(pattern) if path.is_file())
-    return {f"{prefix}/{path.relative_to(root).as_posix()}": path.read_bytes() for path in files}
+    def refuse(error: OSError) -> None:
+        raise error
+
+    found = {}
+    for folder, folders, names in os.walk(root, onerror=refuse, followlinks=False):
+        folders.sort()
+        for name in sorted(names):
+            path = Path(folder, name)
+            if name.endswith((".yaml", ".yml")) and path.is_file():
+                found[f"{prefix}/{path.relative_to(root).as_posix()}"] = path.read_bytes()
+    return found
 
 
 def _unreadable(path: Path, what: str) -> RuleBaseError:

@@ -5,6 +5,7 @@ The command line. Each command imports what it needs when it runs, so that `--he
 import atexit
 import gc
 import importlib
+import os
 import sys
 from typing import Any
 
@@ -76,6 +77,18 @@ def main(arguments: list[str] | None = None) -> Any:
     except BrokenPipeError:
         sys.stderr.close()
         sys.exit(1)
+    except OSError as error:
+        if error.filename is not None:
+            raise
+        _say_unwritable(error)
+        sys.exit(2)
+
+
+def _say_unwritable(error: OSError) -> None:
+    """What is printed has nowhere to go: a full disk behind a redirect, most often."""
+    click.echo(f"engram-diagnose: cannot write the output: {error.strerror}", err=True)
+    # The interpreter flushes once more as it ends, and would complain again.
+    sys.stdout = open(os.devnull, "w")  # noqa: SIM115 -- closed with the process
 
 
 def _forget_garbage() -> None:

@@ -15,6 +15,7 @@ from engram_diagnose.cli.options import (
     source_options,
     target_set_option,
 )
+from engram_diagnose.cli.output import NOT_COLLECTED
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -39,3 +40,5 @@ def command(packs: tuple[Path, ...], output: str, redact: bool, **collection: An
         say(f"bundle written to {output}; diagnose it with: engram-diagnose run --bundle {output}")
     else:
         sys.stdout.buffer.write(encode_bundle(bundle))
+    if not any(answer.answered for answer in bundle.answers):
+        sys.exit(NOT_COLLECTED)

@@ -6,15 +6,16 @@ from engram_diagnose.cli.options import say
 from engram_diagnose.cli.output import FORMATS, print_document
 
 NARRATION = """\
-This is a recorded incident: an Engram server whose clients complain of slow stores. Its metrics, configuration and host
-were collected into a bundle, as `engram-diagnose collect` does; here is what the rules conclude from it.
+This is a recorded incident: a server whose clients complain of slow stores. Its
+metrics, configuration and host were collected into a bundle, as the command
+`engram-diagnose collect` does; here is what the rules conclude from it.
 """
 
 NEXT = """\
-Next: engram-diagnose explain storage.wal-write-amplification   why it is that sure
-      engram-diagnose explain wal.amplification                 where a figure comes from
-      engram-diagnose rules list                                what it looks for
-      engram-diagnose --prometheus URL                          your own server
+Next: engram-diagnose explain storage.wal-write-amplification  why so sure
+      engram-diagnose explain wal.amplification         where a figure comes from
+      engram-diagnose rules list                        what it looks for
+      engram-diagnose --prometheus URL                  your own server
 """
 
 

@@ -1,10 +1,12 @@
 """`engram-diagnose explain`: why, how and why not."""
 
+import sys
 from pathlib import Path
 
 import click
 
-from engram_diagnose.cli.options import rules_option
+from engram_diagnose.cli.options import rules_option, say
+from engram_diagnose.cli.output import text_width
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -21,5 +23,8 @@ def command(name: str, bundle: str | None, packs: tuple[Path, ...]) -> None:
     from engram_diagnose.incidents import example_incident
     from engram_diagnose.render.why import explain
 
+    if not bundle:
+        say("This explains the example incident that `demo` shows; give --bundle FILE for one of yours.")
     collected = read_bundle(bundle) if bundle else example_incident()
-    click.echo(explain(diagnosis_document(collected, packs), name))
+    width = text_width(terminal=sys.stdout is not None and sys.stdout.isatty())
+    click.echo(explain(diagnosis_document(collected, packs), name, console_width=width))

@@ -3,11 +3,13 @@ Options that several commands share, and what they come to.
 """
 
 import functools
+import re
 import sys
 from collections.abc import Callable, Iterable
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final, TypeVar
+from urllib.parse import urlsplit
 
 import click
 
@@ -25,16 +27,14 @@ class Instant(click.ParamType):  # type: ignore[type-arg]  # generic since click
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        now = datetime.now(UTC)
+        now = datetime.now(UTC).timestamp()
         try:
-            if value[-1:] in _UNITS and value[:-1].replace(".", "", 1).isdigit():
-                return (now - timedelta(seconds=float(value[:-1]) * _UNITS[value[-1]])).timestamp()
-            if value.replace(".", "", 1).isdigit():
-                return float(value)
-            moment = datetime.fromisoformat(value)
+            found = now - _seconds(value) if value[-1:] in _UNITS else _epoch(value)
         except (ValueError, OverflowError):
             self.fail(f"{value!r} is no time; write 2026-11-22T03:00:00Z, 1795316400 or 15m (ago)", param, ctx)
-        return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+        if not 0 < found <= now + _AHEAD:
+            self.fail(f"{value!r} is not in the past", param, ctx)
+        return found
 
 
 class Duration(click.ParamType):  # type: ignore[type-arg]  # see Instant
@@ -45,10 +45,35 @@ class Duration(click.ParamType):  # type: ignore[type-arg]  # see Instant
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
         if isinstance(value, float):
             return value
-        number, factor = (value[:-1], _UNITS[value[-1]]) if value[-1:] in _UNITS else (value, 1)
-        if not number.replace(".", "", 1).isdigit() or float(number) <= 0:
-            self.fail(f"{value!r} is no length of time; write 5, 90s, 30m or 1h", param, ctx)
-        return float(number) * factor
+        try:
+            found = _seconds(value)
+        except ValueError:
+            found = 0.0
+        if not 0 < found <= _LONGEST:
+            self.fail(f"{value!r} is no length of time up to 30d; write 5, 90s, 30m or 1h", param, ctx)
+        return found
+
+
+_AHEAD: Final = 60.0
+"""Seconds by which another clock may be ahead of ours."""
+_LONGEST: Final = 30 * 86400.0
+_FIGURE: Final = r"[0-9]{1,12}(\.[0-9]{1,9})?"
+
+
+def _seconds(text: str) -> float:
+    """`5`, `90s`, `1.5h` in seconds; raises `ValueError`."""
+    number, factor = (text[:-1], _UNITS[text[-1]]) if text[-1:] in _UNITS else (text, 1)
+    if not re.fullmatch(_FIGURE, number):
+        raise ValueError(text)
+    return float(number) * factor
+
+
+def _epoch(text: str) -> float:
+    """ISO 8601 or seconds since the epoch; raises `ValueError`."""
+    if re.fullmatch(_FIGURE, text):
+        return float(text)
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
 def together(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
@@ -100,7 +125,7 @@ source_options = together(
         metavar="DIR",
         help="Where the server keeps its data; decides which disk is looked at.",
     ),
-    _option("--pid", type=int, help="The server's process on this host."),
+    _option("--pid", type=click.IntRange(min=1), help="The server's process on this host."),
     _option(
         "--dialect",
         default="",
@@ -109,7 +134,7 @@ source_options = together(
     ),
     _option("--at", type=Instant(), help="Diagnose a past time: ISO 8601, seconds since the epoch, or 15m (ago)."),
     _option(
-        "--seconds", type=Duration(), default=5.0, show_default="5", help="How long to watch this host's counters."
+        "--seconds", type=Duration(), default=5.0, show_default="5s", help="How long to watch this host's counters."
     ),
     _option(
         "--before",
@@ -145,7 +170,11 @@ login_options = together(
     _option("--client-key", default="", type=click.Path(), help="Its key, when that is in a file of its own."),
     _option("--insecure", is_flag=True, help="Do not verify Prometheus's certificate."),
     _option(
-        "--timeout", type=Duration(), default=10.0, show_default="10", help="Longest wait for one answer of Prometheus."
+        "--timeout",
+        type=Duration(),
+        default=10.0,
+        show_default="10s",
+        help="Longest wait for one answer of Prometheus.",
     ),
     _option(
         "--server-token-file", type=click.Path(exists=True, dir_okay=False), help="File with the server's API key."
@@ -172,8 +201,12 @@ def request_of(values: dict[str, Any]) -> Any:
     prometheus = _prometheus(values)
     token_file = values.pop("server_token_file")
     at, target_set = values.pop("at"), values.pop("target_set") or "target"
-    if values["config_file"] and not Path(values["config_file"]).exists():
+    if values["config_file"] and not Path(values["config_file"]).is_file():
         raise click.UsageError(f"--config: there is no file {values['config_file']}")
+    if values["data_dir"] and not Path(values["data_dir"]).is_dir():
+        raise click.UsageError(f"--data-dir: there is no folder {values['data_dir']}")
+    _check_url("--server", values["server_url"])
+    _check_url("--metrics", values["metrics_url"])
     return Request(
         prometheus=prometheus,
         server_token=_secret(token_file) if token_file else "",
@@ -182,6 +215,16 @@ def request_of(values: dict[str, Any]) -> Any:
         target_set=target_set,
         **values,
     )
+
+
+def _check_url(option: str, url: str) -> None:
+    try:
+        parts = urlsplit(url)
+        usable = parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        usable = False
+    if url and not usable:  # it may hold a secret, and is not shown
+        raise click.UsageError(f"{option} is no URL such as http://127.0.0.1:7432")
 
 
 def _prometheus(values: dict[str, Any]) -> Any:
@@ -214,10 +257,10 @@ def _prometheus(values: dict[str, Any]) -> Any:
 
 def _headers(pairs: Iterable[str]) -> dict[str, str]:
     found = {}
-    for pair in pairs:
+    for number, pair in enumerate(pairs, 1):
         name, colon, value = pair.partition(":")
-        if not colon or not name.strip():
-            raise click.UsageError(f"--header takes NAME:VALUE, not {pair!r}")
+        if not colon or not name.strip():  # the value may be a secret, and is not shown
+            raise click.UsageError(f"--header takes NAME:VALUE; number {number} has no colon")
         found[name.strip()] = value.strip()
     return found
 
@@ -238,3 +281,15 @@ def progress(text: str) -> None:
     """A line of progress, where somebody watches."""
     if sys.stderr.isatty():
         say(f"… {text}")
+
+
+def refuse_beside_bundle(ctx: click.Context, names: Iterable[str]) -> None:
+    """
+    Say which options of the command line mean nothing beside `--bundle`: what is collected has been collected.
+
+    Raises `click.UsageError`.
+    """
+    given = [parameter.opts[0] for parameter in ctx.command.params if parameter.name in set(names)
+             and ctx.get_parameter_source(parameter.name) is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+    if given:
+        raise click.UsageError(f"{', '.join(given)} has no effect beside --bundle; leave one of them out")

@@ -36,11 +36,10 @@ def print_document(document: dict[str, Any], form: str, output: str, *, verbose:
     """
     Print to stdout, or write to a file, whole or not at all.
 
-    Raises `click.ClickException` when the file cannot be written.
+    Raises `CannotWriteError` when it cannot be written.
     """
-    terminal = not output and sys.stdout.isatty()
-    columns = os.environ.get("COLUMNS", "")
-    width = shutil.get_terminal_size((80, 24)).columns if terminal else int(columns) if columns.isdecimal() else 80
+    terminal = not output and sys.stdout is not None and sys.stdout.isatty()
+    width = text_width(terminal=terminal)
     text = rendered(document, form, verbose=verbose, width=width, color=terminal and not os.environ.get("NO_COLOR"))
     if output:
         write_text(Path(output), text)
@@ -48,15 +47,33 @@ def print_document(document: dict[str, Any], form: str, output: str, *, verbose:
         click.echo(text, nl=not text.endswith("\n"))
 
 
+def text_width(*, terminal: bool) -> int:
+    """Columns of the terminal; of what COLUMNS says, else 80, where there is none."""
+    if terminal:
+        return shutil.get_terminal_size((80, 24)).columns
+    columns = os.environ.get("COLUMNS", "")
+    return int(columns) if columns.isdecimal() and columns.isascii() else 80
+
+
+class CannotWriteError(click.ClickException):
+    """Output that could not be written; not to be taken for findings."""
+
+    exit_code = USAGE
+
+
 def write_text(path: Path, text: str) -> None:
-    """Write a file whole: into a temporary one beside it, then renamed."""
-    temporary = path.with_name(path.name + ".tmp")
+    """
+    Write a file whole or not at all; a device or a pipe is written to.
+
+    Raises `CannotWriteError`.
+    """
+    from engram_diagnose.collectors.whole_file import write_whole
+
     try:
-        temporary.write_text(text if text.endswith("\n") else text + "\n", encoding="utf-8")
-        temporary.replace(path)
-    except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise click.ClickException(f"cannot write {path}: {error.strerror}; choose another --output") from None
+        write_whole(path, (text if text.endswith("\n") else text + "\n").encode())
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CannotWriteError(f"cannot write {path}: {reason}; choose another --output") from None
 
 
 def exit_code(document: dict[str, Any], fail_on: str) -> int:

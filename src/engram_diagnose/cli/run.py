@@ -8,13 +8,14 @@ import click
 from engram_diagnose.cli.options import (
     login_options,
     progress,
+    refuse_beside_bundle,
     request_of,
     rules_option,
     say,
     source_options,
     target_set_option,
 )
-from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, exit_code, print_document
+from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, USAGE, exit_code, print_document
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -63,15 +64,16 @@ def command(
     With nothing named, looks for the server and a Prometheus on this host. Exit: 0 clean, 1 findings, 2 usage,
     3 nothing could be collected, 4 no target could be tested.
     """
-    from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, read_bundle
+    from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, read_bundle, save_bundle
 
-    target_set = collection["target_set"] or ""
+    if bundle:
+        refuse_beside_bundle(ctx, {*collection, "save"} - {"target_set"})
     collected = (
-        read_bundle(bundle)
-        if bundle
-        else collect_bundle(request_of(collection), packs, say=say, progress=progress, save=save)
+        read_bundle(bundle) if bundle else collect_bundle(request_of({**collection}), packs, say=say, progress=progress)
     )
+    target_set = collection["target_set"] or ""
     document = diagnosis_document(collected, packs, baseline=baseline, target_set=target_set, engine=engine)
     print_document(document, form, output, verbose=verbose)
+    saved = not save or save_bundle(save, collected, say=say)
     answered = any(answer.answered for answer in collected.answers)
-    ctx.exit(exit_code(document, fail_on) if answered else NOT_COLLECTED)
+    ctx.exit(USAGE if not saved else exit_code(document, fail_on) if answered else NOT_COLLECTED)

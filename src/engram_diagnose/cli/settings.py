@@ -47,9 +47,32 @@ def defaults(path: Path, commands: Commands) -> dict[str, Any]:
     _refuse(path, "", tables, set(options))
     for name, table in tables.items():
         _refuse(path, f"[{name}] ", table, set(options[name]))
+    several = {name: _repeatable(command) for name, command in commands.items()}
     return {
-        name: {known[key]: value for key, value in (common | tables.get(name, {})).items() if key in known}
+        name: {
+            known[key]: _value(value, several=key in several[name])
+            for key, value in (common | tables.get(name, {})).items()
+            if key in known
+        }
         for name, known in options.items()
+    }
+
+
+def _value(value: Any, *, several: bool) -> Any:
+    """A TOML value as the command line would have it: text, but for true and false; a list where an option repeats."""
+    if isinstance(value, list):
+        return [_value(item, several=False) for item in value]
+    plain = value if isinstance(value, bool) else value.isoformat() if hasattr(value, "isoformat") else str(value)
+    return [plain] if several else plain
+
+
+def _repeatable(command: click.Command | None) -> set[str]:
+    parameters = command.params if command is not None else []
+    return {
+        option.lstrip("-")
+        for parameter in parameters
+        if isinstance(parameter, click.Option) and parameter.multiple
+        for option in parameter.opts
     }
 
 

@@ -215,7 +215,9 @@ class _Writer:
             self._page.put((line, "dim"), hang=2)
         for override in self._view.overrides:
             self._page.put((f"override: {override.rule} {override.note}", "dim"), hang=2)
-        self._page.put(("engram-diagnose explain RULE tells a verdict, or a missing one, in full", "dim"), hang=2)
+        self._page.put(
+            ("engram-diagnose explain RULE --bundle FILE tells a verdict, or a missing one, in full", "dim"), hang=2
+        )
         if len(self._page.lines) > _SCREEN:
             # A terminal shows the end of a long report: what matters is read there as well.
             self._page.blank()
