@@ -49,7 +49,7 @@ class Cause:
 
 @dataclass(frozen=True, slots=True)
 class Masked:
-    """A cause that another one imitates: to be tested again once that one is gone."""
+    """A cause that others imitate, none of them masked itself: to be tested again once they are gone."""
 
     cause: Cause
     by: tuple[str, ...]
@@ -132,7 +132,8 @@ class Expert:
         """
         Diagnose one set of facts.
 
-        The same facts, in any order, give the same diagnosis.
+        The same facts, in any order, give the same diagnosis, unless two known ones share a name and a scope: the
+        later one then stands.
         """
         targets = target_facts(self.loaded.catalogue, subject.target_set)
         sound = [admitted(fact, self._kind(fact.name)) for fact in facts]
@@ -293,22 +294,36 @@ def _sort_out(
     causes: Sequence[Cause], scales: Scales
 ) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Masked, ...]]:
     """Ranked causes; experimental ones apart; masked ones apart."""
-    likely = scales.certainty["likely"]
-    sure = [cause for cause in causes if cause.confidence.probability >= likely and cause.rule.status != "experimental"]
-    masked: list[Masked] = []
-    plain: list[Cause] = []
-    for cause in sorted(causes, key=_order):
-        by = {other.rule.id for other in sure if cause.rule.id in other.rule.masks and _touch(other.scope, cause.scope)}
-        if by:
-            masked.append(Masked(cause, tuple(sorted(by))))
-        else:
-            plain.append(cause)
+    ranked = sorted(causes, key=_order)
+    maskers = _maskers(ranked, scales.certainty["likely"])
+    masked = [Masked(cause, tuple(sorted({ranked[n].rule.id for n in by})))
+              for cause, by in zip(ranked, maskers, strict=True) if by]  # fmt: skip
+    plain = [cause for cause, by in zip(ranked, maskers, strict=True) if not by]
     experimental = tuple(cause for cause in plain if cause.rule.status == "experimental")
     return (
         _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin),
         experimental,
         tuple(masked),
     )
+
+
+def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:
+    """
+    For each cause, the positions of those that mask it: likely ones that are not experimental nor masked themselves.
+
+    What masks what is settled from the causes that nothing masks on; loading refuses rules that mask in a circle.
+    """
+    sure = [n for n, cause in enumerate(causes)
+            if cause.confidence.probability >= likely and cause.rule.status != "experimental"]  # fmt: skip
+    may = [{n for n in sure if cause.rule.id in causes[n].rule.masks and _touch(causes[n].scope, cause.scope)}
+           for cause in causes]  # fmt: skip
+    settled: dict[int, set[int]] = {}
+    waiting = list(range(len(causes)))
+    while waiting:
+        ready = [n for n in waiting if may[n] <= settled.keys()] or waiting
+        settled |= {n: {other for other in may[n] if not settled.get(other)} for n in ready}
+        waiting = [n for n in waiting if n not in settled]
+    return [settled[n] for n in range(len(causes))]
 
 
 def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:

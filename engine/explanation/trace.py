@@ -10,13 +10,14 @@ from engram_diagnose.engine.facts.fact import Fact
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.inference.reads import facts_read
 from engram_diagnose.engine.language.evaluation import truth_of
 from engram_diagnose.engine.language.expression import (
     Condition,
+    Expression,
     Leaf,
     Reference,
     leaves,
-    references,
 )
 from engram_diagnose.engine.language.rule import Rule
 from engram_diagnose.engine.language.vocabulary import Vocabulary
@@ -63,26 +64,22 @@ def read_by(firing: Firing, seen: Seen, vocabulary: Vocabulary) -> tuple[Reading
     expressions = [leaf.test for row in rows if row.condition for leaf in leaves(row.condition)]
     expressions += [value for row in rows[-1:] for value in row.values.values()]
     expressions += [rule.value] if rule.value is not None else []
-    read = dict.fromkeys(reference for expression in expressions for reference in references(expression))
-    return tuple(_found(read, seen, vocabulary))
+    return tuple(_found(expressions, seen, vocabulary))
 
 
 def _readings(leaf: Leaf, seen: Seen, vocabulary: Vocabulary) -> Iterable[Reading]:
-    return _found(dict.fromkeys(references(leaf.test)), seen, vocabulary)
+    return _found([leaf.test], seen, vocabulary)
 
 
-def _found(read: Iterable[Reference], seen: Seen, vocabulary: Vocabulary) -> Iterable[Reading]:
-    for reference in read:
+def _found(expressions: Iterable[Expression], seen: Seen, vocabulary: Vocabulary) -> Iterable[Reading]:
+    """What expressions read, each fact once."""
+    found = {
+        reference if fact is None else Reference(fact.name, fact.scope.labels): (reference, fact)
+        for reference, fact in facts_read(expressions, seen)
+    }
+    for shown, (reference, fact) in found.items():
         spec = vocabulary.spec(reference.name)
-        found = [seen.fact(reference)]
-        if found == [None]:  # an aggregate reads narrower scopes
-            wanted = seen.scope.with_labels(dict(reference.labels))
-            found = [
-                fact for scope, fact in sorted(seen.memory.at(reference.name).items()) if wanted.encloses(scope)
-            ] or [None]
-        for fact in found:
-            shown = reference if fact is None else Reference(fact.name, fact.scope.labels)
-            yield Reading(shown, fact_text(None if fact is None else fact.value, spec), fact)
+        yield Reading(shown, fact_text(None if fact is None else fact.value, spec), fact)
 
 
 def deciding(tests: Iterable[TestTrace], truth: Truth) -> tuple[TestTrace, ...]:

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from typing import Final, Literal
 
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
-from engram_diagnose.engine.facts.unit import NUMBER, Dimension, Unit
+from engram_diagnose.engine.facts.unit import Unit
 
 Kind = Literal["number", "bool", "text"]
 
@@ -201,8 +201,3 @@ def split_window(name: str) -> tuple[str, Window | None]:
         return name, None
     kind, count, scale = match.groups()
     return base, Window(kind, float(int(count) * _SECONDS[scale]))
-
-
-def dimension_of(spec: FactSpec) -> Dimension:
-    """The dimension a rule must compare this fact in."""
-    return NUMBER if spec.kind == "bool" else spec.unit.dimension

@@ -29,14 +29,18 @@ class Memory:
                 self.add(fact)
 
     def add(self, fact: Fact) -> None:
-        """Put a fact in; it replaces one of the same name and scope unless that is known and this is not."""
+        """
+        Put a fact in.
+
+        Of two known ones of a name and scope the later stands; a known one before an unknown one; of two unknown
+        ones the one whose reason's name comes first, whichever is put in first.
+        """
         if fact.scope == INSTANCE:
-            old = self._plain.get(fact.name)
-            if fact.value is not None or old is None or old.value is None:
+            if _stands(fact, self._plain.get(fact.name)):
                 self._plain[fact.name] = fact
             return
         scopes = self._narrow.setdefault(fact.name, {})
-        if fact.value is not None or (old := scopes.get(fact.scope)) is None or old.value is None:
+        if fact.value is not None or _stands(fact, scopes.get(fact.scope)):
             scopes[fact.scope] = fact
 
     @property
@@ -79,6 +83,20 @@ class Memory:
 
     def __len__(self) -> int:
         return len(self._plain) + sum(map(len, self._narrow.values()))
+
+
+def _stands(new: Fact, old: Fact | None) -> bool:
+    """Whether a fact takes the place of the one that is there."""
+    if new.value is not None or old is None:
+        return True
+    return old.value is None and _unknown_key(new) < _unknown_key(old)
+
+
+def _unknown_key(fact: Fact) -> tuple[str | float, ...]:
+    """Orders unknown facts of one name and scope by all they say, so that their order of arrival does not count."""
+    why = ("", "") if fact.unknown is None else (fact.unknown.reason.name, fact.unknown.detail)
+    told = (fact.status.name, fact.source, fact.host, fact.get_by, fact.proxy_of, fact.quality)
+    return (*why, *told, fact.time, fact.window)
 
 
 @lru_cache(maxsize=4096)

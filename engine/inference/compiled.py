@@ -6,6 +6,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
 from engram_diagnose.engine.inference.leaf import FALSE, TRUE, Frame, Slots, Test, ValueOf, compile_value
+from engram_diagnose.engine.inference.reads import Read, reads_of
 from engram_diagnose.engine.inference.tree import compile_condition
 from engram_diagnose.engine.language.expression import Expression, Reference, leaves, references
 from engram_diagnose.engine.language.rule import Outcome, Row, Rule
@@ -19,7 +20,7 @@ class CompiledRow:
 
     test: Test | None
     values: tuple[tuple[str, ValueOf], ...]
-    inputs: tuple[Reference, ...]
+    inputs: tuple[Read, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,7 +38,7 @@ class CompiledRule:
     value: ValueOf | None
     read: tuple[Reference, ...]
     verdict_read: bool
-    inputs: tuple[Reference, ...]
+    inputs: tuple[Read, ...]
     decide: Callable[[Frame], Outcome]
 
 
@@ -78,7 +79,7 @@ def _compile(rule: Rule, slots: Slots, read: tuple[Reference, ...], verdict_read
     gate = None if rule.when is None else compile_condition(rule.when, slots)
     rows = tuple(_compile_row(rule, position, slots) for position in range(len(rule.rows)))
     value = None if rule.value is None else compile_value(rule.value, slots)
-    inputs = _distinct([rule.value]) if rule.value is not None else rows[-1].inputs if rows else ()
+    inputs = reads_of([rule.value]) if rule.value is not None else rows[-1].inputs if rows else ()
     return CompiledRule(rule, applies, gate, rows, value, read, verdict_read, inputs, _decision(applies, gate))
 
 
@@ -91,11 +92,11 @@ def _compile_row(rule: Rule, position: int, slots: Slots) -> CompiledRow:
     )
 
 
-def _row_inputs(rows: Iterable[Row]) -> tuple[Reference, ...]:
+def _row_inputs(rows: Iterable[Row]) -> tuple[Read, ...]:
     """What the values of the last row rest on: they, its test, and the tests of the rows that were passed over."""
     taken = list(rows)
     tests = [leaf.test for row in taken if row.condition is not None for leaf in leaves(row.condition)]
-    return _distinct([*tests, *taken[-1].values.values()])
+    return reads_of([*tests, *taken[-1].values.values()])
 
 
 def _distinct(expressions: Iterable[Expression]) -> tuple[Reference, ...]:

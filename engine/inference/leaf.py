@@ -6,8 +6,8 @@ narrower scopes. A compiled value maps a frame to an interval, a text or None; a
 The shapes rules mostly have (a fact against a constant, a fact against a fact) get closures of their own.
 """
 
-from collections.abc import Callable, Iterable
-from typing import Any, Final, Protocol
+from collections.abc import Callable
+from typing import Any, Final
 
 from engram_diagnose.engine.facts import interval
 from engram_diagnose.engine.facts.fact import Interval, Value
@@ -37,14 +37,6 @@ Test = Callable[[Frame], Truth]
 TRUE: Final = Truth.TRUE
 FALSE: Final = Truth.FALSE
 UNKNOWN: Final = Truth.UNKNOWN
-
-
-class View(Protocol):
-    """What slot 0 of a frame offers."""
-
-    def narrower(self, dimension: str, names: frozenset[str]) -> Iterable[Frame]:
-        """The frames one label narrower for which any of the named facts exists."""
-        ...
 
 
 class Slots:

@@ -11,6 +11,7 @@ from engram_diagnose.engine.inference.compiled import CompiledRow, CompiledRule,
 from engram_diagnose.engine.inference.firing import Decide, Firing, Inference, decide_with_closures
 from engram_diagnose.engine.inference.frames import Frames, Seen, instances
 from engram_diagnose.engine.inference.leaf import FALSE, TRUE, Frame
+from engram_diagnose.engine.inference.reads import facts_read
 from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.rule import Outcome, Rule
 
@@ -28,8 +29,7 @@ def infer(
     Run a rule base over facts. `at` is the time (seconds since the epoch) that derived facts are stamped with.
 
     The outcome does not depend on the order of the rules, nor on that of the facts, unless two known ones share a
-    name and
-    a scope: the later one then stands.
+    name and a scope: the later one then stands.
     """
     frames = Frames(Memory(facts), rules.slots)
     firings: list[Firing] = []
@@ -100,8 +100,7 @@ def _row(position: int, row: CompiledRow, frame: Frame) -> tuple[Outcome, int, l
 
 def _derived(compiled: CompiledRule, name: str, value: Value | None, row: int | None, seen: Seen, at: float) -> Fact:
     source = f"rule {compiled.rule.id}"
-    references = compiled.inputs if row is None else compiled.rows[row].inputs
-    inputs = [(reference, seen.fact(reference)) for reference in references]
+    inputs = list(facts_read(compiled.inputs if row is None else compiled.rows[row].inputs, seen))
     host = next((fact.host for _, fact in inputs if fact is not None and fact.host), "")
     if value is None:
         why = _why_unknown(compiled.rule, inputs)

@@ -6,7 +6,6 @@ figure is printed in its own unit by `format_value`, wherever it appears.
 """
 
 import re
-from collections.abc import Mapping
 from typing import Final
 
 _FIELD: Final = re.compile(r"\{([^{}:]+)(?::[^{}]*)?\}")
@@ -21,8 +20,3 @@ def fields_of(text: str) -> tuple[str, ...]:
 def facts_in_command(text: str) -> tuple[str, ...]:
     """The facts a command line names; other braces (`awk '{print $1}'`) are the command's own."""
     return tuple(dict.fromkeys(_FACT.findall(text)))
-
-
-def render_because(text: str, values: Mapping[str, str]) -> str:
-    """A sentence with its fields filled; a field that has no value says `unknown`."""
-    return _FIELD.sub(lambda match: values.get(match[1].strip().removeprefix("$"), "unknown"), text)

@@ -17,8 +17,9 @@ from engram_diagnose.engine.facts.fact import Status
 from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.inference.reads import Read, facts_read, reads_of_condition
 from engram_diagnose.engine.language.evaluation import truth_of
-from engram_diagnose.engine.language.expression import Condition, Reference, leaves, references
+from engram_diagnose.engine.language.expression import Condition, references
 from engram_diagnose.engine.language.rule import CERTAINTIES, STRENGTHS, Evidence, Graded, Rule
 
 RawSource = Callable[[str], str]
@@ -62,12 +63,12 @@ class Basis:
     """
     What a rule's confidence rests on, whatever the facts are; kept for rules that are weighed often.
 
-    `gate` and `evidence` are the facts that the gate and each piece read; `groups` the positions of pieces that count
+    `gate` and `evidence` are what the gate and each piece read; `groups` the positions of pieces that count
     once together.
     """
 
-    gate: tuple[Reference, ...]
-    evidence: tuple[tuple[Reference, ...], ...]
+    gate: tuple[Read, ...]
+    evidence: tuple[tuple[Read, ...], ...]
     groups: tuple[tuple[int, ...], ...]
 
 
@@ -75,7 +76,7 @@ def basis_of(rule: Rule, raw: RawSource) -> Basis:
     """The basis of a rule."""
     evidence = tuple(_read_by(piece) for piece in rule.evidence)
     keys = [_keys(piece, read, raw) for piece, read in zip(rule.evidence, evidence, strict=True)]
-    return Basis(references_of(rule.when), evidence, _groups(keys))
+    return Basis(reads_of_condition(rule.when), evidence, _groups(keys))
 
 
 def confidence(rule: Rule, seen: Seen, scales: Scales, raw: RawSource, *, basis: Basis | None = None) -> Confidence:
@@ -164,15 +165,8 @@ def _ratio(strength: str, scales: Scales, proxy: bool) -> float:
     return scales.log_ratio(STRENGTHS[max(0, STRENGTHS.index(strength) - 1)] if proxy else strength)
 
 
-def _rest_on_proxy(read: Iterable[Reference], seen: Seen) -> bool:
-    return any(fact is not None and fact.status is Status.PROXY for fact in map(seen.fact, read))
-
-
-def references_of(condition: Condition | None) -> tuple[Reference, ...]:
-    """The facts a condition reads, each once."""
-    if condition is None:
-        return ()
-    return tuple(dict.fromkeys(reference for leaf in leaves(condition) for reference in references(leaf.test)))
+def _rest_on_proxy(reads: Iterable[Read], seen: Seen) -> bool:
+    return any(fact is not None and fact.status is Status.PROXY for _, fact in facts_read(reads, seen))
 
 
 def _strongest(pieces: Sequence[Piece]) -> Piece | None:
@@ -198,15 +192,15 @@ def _groups(keys: Sequence[set[str]]) -> tuple[tuple[int, ...], ...]:
     return tuple(tuple(sorted(members)) for _, members in sorted(groups, key=lambda group: min(group[1])))
 
 
-def _keys(piece: Evidence | Graded, read: Iterable[Reference], raw: RawSource) -> set[str]:
-    sources = {raw(reference.name) for reference in read}
+def _keys(piece: Evidence | Graded, reads: Iterable[Read], raw: RawSource) -> set[str]:
+    sources = {raw(reference.name) for read in reads for reference in references(read)}
     return {f"raw:{source}" for source in sources if source} | ({f"group:{piece.group}"} if piece.group else set())
 
 
-def _read_by(piece: Evidence | Graded) -> tuple[Reference, ...]:
-    """The facts a piece of evidence reads, each once."""
+def _read_by(piece: Evidence | Graded) -> tuple[Read, ...]:
+    """What a piece of evidence reads, each once."""
     conditions = [piece.condition] if isinstance(piece, Evidence) else [step.condition for step in piece.steps]
-    return tuple(dict.fromkeys(reference for condition in conditions for reference in references_of(condition)))
+    return tuple(dict.fromkeys(read for condition in conditions for read in reads_of_condition(condition)))
 
 
 UNTOLD: Final = frozenset({"config", "targets", "operator"})

@@ -10,6 +10,7 @@ from engram_diagnose.engine.facts.fact import Reason, Unknown
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.inference.reads import facts_read, ranges_over, reads_of
 from engram_diagnose.engine.language.evaluation import truth_of
 from engram_diagnose.engine.language.expression import (
     Aggregated,
@@ -21,8 +22,6 @@ from engram_diagnose.engine.language.expression import (
     Leaf,
     Not,
     Reference,
-    children,
-    references,
 )
 
 
@@ -93,15 +92,12 @@ def _undecided(condition: Condition, seen: Seen) -> Iterable[Reference]:
 
 
 def _unknown_in(node: Expression, seen: Seen) -> Iterable[Reference]:
-    if isinstance(node, Reference):
-        if seen.value(node) is None:
-            yield node
-        return
-    if isinstance(node, Aggregated):
-        yield from references(node)
-        return
-    for child in children(node):
-        yield from _unknown_in(child, seen)
+    """The facts that are not known; an aggregate that ranges over no scope lacks all that it asks for."""
+    for read in reads_of([node]):
+        idle = isinstance(read, Aggregated) and not ranges_over(read, seen)
+        for reference, fact in facts_read([read], seen):
+            if idle or fact is None or fact.value is None:
+                yield reference
 
 
 def untestable(firing: Firing, seen: Seen, get_by: Callable[[str], str]) -> Untestable:

@@ -2,6 +2,7 @@
 What the commands do: collect a bundle, read one, make the document of a diagnosis.
 """
 
+import json
 import time
 from collections.abc import Callable, Iterable
 from pathlib import Path
@@ -43,7 +44,7 @@ def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progr
                       tool=f"engram-diagnose {__version__}", rules=rule_digests(loaded), progress=progress)  # fmt: skip
     # What is diagnosed is what is kept: the bundle as it reads again.
     bundle = read_bundle(encode_bundle(gathered))
-    for note in unanswered(bundle):
+    for note in (*looked_at(bundle), *unanswered(bundle)):
         say(note)
     return bundle
 
@@ -57,6 +58,13 @@ def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
         return False
     say(f"bundle written to {path}")
     return True
+
+
+def looked_at(bundle: Bundle) -> list[str]:
+    """Which local process was taken for the server: a wrong one would speak as confidently."""
+    targets = [answer for answer in bundle.of("target") if answer.answered]
+    found = [json.loads(answer.body or "{}") for answer in targets]
+    return [f"looked at process {target.get('pid')} ({target.get('name')}) on this host" for target in found]
 
 
 _ASKED: Final = {

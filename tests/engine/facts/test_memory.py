@@ -2,6 +2,7 @@
 
 import itertools
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -47,6 +48,18 @@ def test_the_last_known_one_stands() -> None:
     assert Memory([fact(1), fact(2)]).value("n.a") == point(2)
     assert Memory([fact(1), unknown_fact("n.a", Reason.NAN)]).value("n.a") == point(1)
     assert Memory([unknown_fact("n.a", Reason.NAN), fact(1)]).value("n.a") == point(1)
+
+
+@pytest.mark.parametrize("scope", [INSTANCE, STORE_A])
+def test_of_two_unknown_ones_the_same_stands_in_any_order(scope: Scope) -> None:
+    """The reason whose name comes first; of one reason, the detail that does."""
+    facts = [
+        unknown_fact("n.a", Reason.PTRACE_DENIED, scope=scope),
+        unknown_fact("n.a", Reason.NO_TOOL, "perf", scope=scope),
+        unknown_fact("n.a", Reason.NO_TOOL, "bpftrace", scope=scope),
+    ]
+    for order in itertools.permutations(facts):
+        assert Memory(order).lookup("n.a", scope) == facts[2]
 
 
 def test_what_nobody_said_is_not_there() -> None:

@@ -2,7 +2,7 @@
 
 import pytest
 
-from engram_diagnose.engine.language.templates import facts_in_command, fields_of, render_because
+from engram_diagnose.engine.language.templates import facts_in_command, fields_of
 
 
 @pytest.mark.parametrize(
@@ -17,15 +17,6 @@ from engram_diagnose.engine.language.templates import facts_in_command, fields_o
 )
 def test_the_fields_of_a_sentence_are_named_once(text: str, fields: tuple[str, ...]) -> None:
     assert fields_of(text) == fields
-
-
-def test_a_sentence_is_filled_and_what_is_missing_is_unknown() -> None:
-    text = "{a:.1%} of {b} for {$c}"
-    assert render_because(text, {"a": "71 %", "c": "3 min"}) == "71 % of unknown for 3 min"
-
-
-def test_values_are_not_read_as_templates() -> None:
-    assert render_because("{a}", {"a": "{b}", "b": "no"}) == "{b}"
 
 
 @pytest.mark.parametrize(

@@ -219,6 +219,33 @@ def test_a_cause_masks_in_its_own_scope() -> None:
     ]
 
 
+@pytest.mark.parametrize("names", ["abc", "cba", "bca", "zmb"])
+def test_a_cause_that_is_masked_itself_masks_nothing(names: str) -> None:
+    """Of a chain the first hides the second, which then hides nothing, however they rank."""
+    first, second, third = names
+    found = diagnosed(
+        cause(first, "a", masks=f"[cause.{second}]"),
+        cause(second, "b", masks=f"[cause.{third}]", when_true="near-certain"),
+        cause(third, "c"),
+    )
+    assert [(masked.cause.rule.id, masked.by) for masked in found.masked] == [(f"cause.{second}", (f"cause.{first}",))]
+    assert set(ids(found.causes)) == {first, third}
+
+
+def test_whoever_masks_is_named_only_while_it_is_shown() -> None:
+    found = diagnosed(
+        cause("a", "a", masks="[cause.b, cause.c]"),
+        cause("b", "b", masks="[cause.c]"),
+        cause("c", "c", masks="[cause.d]"),
+        cause("d", "d"),
+    )
+    assert {masked.cause.rule.id: masked.by for masked in found.masked} == {
+        "cause.b": ("cause.a",),
+        "cause.c": ("cause.a",),
+    }
+    assert set(ids(found.causes)) == {"a", "d"}
+
+
 @pytest.mark.parametrize(
     "causes",
     [
