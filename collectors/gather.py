@@ -18,6 +18,7 @@ from engram_diagnose.collectors.capture.files import configuration, configuratio
 from engram_diagnose.collectors.capture.http import http_answer
 from engram_diagnose.collectors.capture.local import capture_local
 from engram_diagnose.collectors.capture.machine import Machine, host_identity
+from engram_diagnose.collectors.capture.names import names_this_host
 from engram_diagnose.collectors.capture.storage import data_directory
 from engram_diagnose.collectors.capture.target import LocalTarget, NoTarget, local_target
 from engram_diagnose.collectors.instances import (
@@ -29,6 +30,7 @@ from engram_diagnose.collectors.instances import (
     dialect_by_form,
     dialect_of,
     not_there,
+    same_server,
 )
 from engram_diagnose.collectors.parse.endpoints import HEALTH, http_paths
 from engram_diagnose.collectors.prometheus.client import Found, Prometheus
@@ -45,6 +47,12 @@ PRESENT: Final = 30.0
 """Seconds for which an instant counts as now: what this host and the server say now is not said of an earlier one."""
 
 
+FUTURE: Final = 60.0
+"""Seconds by which an instant may lie ahead of this host's clock, which need not be that of who names it."""
+
+_OF_TODAY: Final = "today's configuration is no evidence of the past; give --config FILE if it was the same then"
+
+
 @dataclass(frozen=True, slots=True)
 class Request:
     """
@@ -58,7 +66,7 @@ class Request:
     prometheus: PrometheusOptions | None = None
     instance: str = ""
     node_instance: str = ""
-    metrics_url: str = ""
+    metrics_url: str = field(default="", repr=False)
     server_url: str = ""
     server_token: str = field(default="", repr=False)
     config_file: str = ""
@@ -86,11 +94,17 @@ def gather(request: Request, catalogue: Catalogue, wanted: Iterable[str], *, now
     Ask every source and put the raw answers into a bundle.
 
     `wanted` are the facts the loaded rules read: they decide which metrics and windows are fetched. Of an instant in
-    the past only Prometheus can speak. Raises `NothingToCollectError` when there is nothing to ask.
+    the past only Prometheus can speak. Raises `NothingToCollectError` when there is nothing to ask, and for an
+    address or an instant that cannot be asked.
     """
     if request.dialect and request.dialect not in catalogue.dialects:
         known = ", ".join(sorted(set(catalogue.dialects) - {NODE_DIALECT}))
         raise NothingToCollectError(f"there is no dialect {request.dialect!r}; name one of {known} with --dialect")
+    if request.at > now + FUTURE:
+        ahead = request.at - now
+        raise NothingToCollectError(f"the instant to diagnose lies {ahead:.0f} s in the future; give an earlier --at")
+    _check_address("--metrics", request.metrics_url)
+    _check_address("--server", request.server_url)
     past = bool(request.at) and request.at < now - PRESENT
     if past and request.prometheus is None:
         raise NothingToCollectError("only Prometheus knows the past; give --prometheus URL together with --at")
@@ -120,6 +134,7 @@ class _Gathering:
             local = pool.submit(self._local)
             direct = [] if self._past else self._direct(dialect)
             answers = (*metrics, *local.result(), *direct, *self._configuration(dialect))
+        past: dict[str, object] = {"past": True} if self._past else {}
         return Bundle(
             time=request.at,
             tool=tool,
@@ -130,7 +145,7 @@ class _Gathering:
             targets_set=request.target_set,
             options={"window": DEFAULT_WINDOW, "before": request.before, "statements": dict(request.statements),
                      "node_instance": request.node_instance, "local": isinstance(self._target(), LocalTarget),
-                     "prometheus_version": self._version, "job": self._chosen.job},
+                     "prometheus_version": self._version, "job": self._chosen.job, **past},
             rules=rules,
             answers=answers,
         )  # fmt: skip
@@ -196,7 +211,7 @@ class _Gathering:
         named, found = self._request.metrics_url, self._server_url()
         if self._past or not (named or found):
             return ""
-        answer = self._ask(*(_split(named) if named else (found, "/metrics")))
+        answer = self._ask(*_split(named)) if named else self._ask(found, "/metrics")
         return dialect_by_form(self._catalogue.dialects, answer.body or "") if answer.answered else ""
 
     # This machine
@@ -212,9 +227,13 @@ class _Gathering:
         if not request.local:
             return NoTarget("NOT_COLLECTED", "this host was left out (--no-local)")
         label = self._chosen.name
-        # A label is said by Prometheus, whose "localhost" is its own.
-        via = urlsplit(request.prometheus.url).hostname or "" if request.prometheus and label else ""
+        via = self._via() if label else ""
         return local_target(label or _address(self._named_url()), pid=request.pid, via=via)
+
+    def _via(self) -> str:
+        """Who says the instance's label: the "localhost" of Prometheus is its own."""
+        options = self._request.prometheus
+        return urlsplit(options.url).hostname or "" if options else ""
 
     def _named_url(self) -> str:
         return self._request.server_url or self._request.metrics_url
@@ -243,25 +262,42 @@ class _Gathering:
         request, url = self._request, self._server_url()
         answers: list[Answer] = []
         if request.metrics_url:
-            answers += self._metrics_endpoint(dialect)
+            answers += self._said_by(request.metrics_url, self._metrics_endpoint(dialect))
         if url:
             self._progress("asking the server")
+            told: list[Answer] = []
             if request.prometheus is None and not request.metrics_url:
-                answers += self._exposition(url, dialect)
-            answers += [self._ask(url, path) for path in sorted(_paths(dialect))]
-        host = self._metrics_host()
+                told += self._exposition(url, dialect)
+            told += [self._ask(url, path) for path in sorted(_paths(dialect))]
+            answers += self._said_by(url, told) if request.server_url else self._said_here(told)
         # Nobody named an address that was found: that it does not answer on this interface says nothing.
-        kept = (one for one in answers if one.answered or self._named_url() or one.detail.startswith("HTTP "))
-        return [replace(answer, host=host) for answer in kept]
+        return [one for one in answers if one.answered or self._named_url() or one.detail.startswith("HTTP ")]
 
-    def _ask(self, url: str, path: str) -> Answer:
-        return http_answer(self._machine, url, path, token=self._request.server_token)
+    def _said_here(self, answers: list[Answer]) -> list[Answer]:
+        """Answers from the port on which the server's own process was found listening."""
+        return [replace(answer, host=self._identity.id) for answer in answers]
+
+    def _said_by(self, url: str, answers: list[Answer]) -> list[Answer]:
+        """
+        Answers with the server they speak of: who was asked. Two servers must not be taken for one, so that those of
+        another than the chosen instance count as unknown. Who names both says that they are one: labels are rewritten.
+        """
+        address, name = _address(url), self._chosen.name
+        if name and not self._request.instance and not same_server(name, url, via=self._via()):
+            detail = f"{address} was asked, and {name} is diagnosed; if they are one, say so with --instance {name}"
+            return [replace(one, host=address, reason="OTHER_HOST", detail=detail) for one in answers]
+        if isinstance(self._target(), LocalTarget) and names_this_host(urlsplit(url).hostname or ""):
+            return self._said_here(answers)
+        return [replace(answer, host=name or address) for answer in answers]
+
+    def _ask(self, url: str, path: str, name: str = "") -> Answer:
+        return http_answer(self._machine, url, path, name=name, token=self._request.server_token)
 
     def _metrics_endpoint(self, dialect: Dialect) -> list[Answer]:
         """What was named as the metrics: a text exposition, or the server's JSON."""
-        base, path = _split(self._request.metrics_url)
-        if dialect.metrics_format == "engram-json" and path == dialect.metrics_path:
-            return [self._ask(base, path)]
+        base, path, name = _split(self._request.metrics_url)
+        if dialect.metrics_format == "engram-json" and name == dialect.metrics_path:
+            return [self._ask(base, path, name)]
         return self._scrapes(self._request.metrics_url, 2)
 
     def _exposition(self, url: str, dialect: Dialect) -> list[Answer]:
@@ -271,13 +307,13 @@ class _Gathering:
         return self._scrapes(url.rstrip("/") + dialect.exposition_path, 1) if dialect.exposition_path else []
 
     def _scrapes(self, url: str, count: int) -> list[Answer]:
-        base, path = _split(url)
+        base, path, name = _split(url)
         found: list[Answer] = []
         for turn in range(count):
             if turn:
-                self._progress(f"scraping {path} again in {self._request.seconds:g} s")
+                self._progress(f"scraping {name} again in {self._request.seconds:g} s")
                 time.sleep(self._request.seconds)
-            found.append(replace(self._ask(base, path), collector="exposition"))
+            found.append(replace(self._ask(base, path, name), collector="exposition"))
             if not found[-1].answered:
                 break
         return found
@@ -288,6 +324,10 @@ class _Gathering:
             return [configuration(self._machine, self._request.config_file)]
         if not isinstance(target, LocalTarget):
             return []
+        if self._past:
+            place = next(iter(dialect.config_files), "configuration")
+            host = self._identity.id
+            return [Answer("config", place, self._request.at, host, None, "WINDOW_NOT_COLLECTED", _OF_TODAY)]
         for path in configuration_paths(dialect.config_files, server_environment(target.pid)):
             answer = configuration(self._machine, path)
             if answer.reason != "SOURCE_ABSENT":
@@ -307,9 +347,28 @@ def _address(url: str) -> str:
     return parts.netloc.rpartition("@")[2] if parts.netloc else ""
 
 
-def _split(url: str) -> tuple[str, str]:
-    """A metrics address as its server and its path, which is `/metrics` where there is none."""
+def _check_address(option: str, url: str) -> None:
+    """Raises `NothingToCollectError`, which never repeats the address: it may hold a password."""
+    if not url:
+        return
+    form = "write it like http://db1:7432"
+    try:
+        parts = urlsplit(url)
+        asked = parts.scheme.lower() in ("http", "https") and bool(parts.hostname) and parts.port != 0
+    except ValueError:
+        raise NothingToCollectError(f"the address after {option} cannot be read; {form}") from None
+    if "@" in parts.netloc:
+        raise NothingToCollectError(f"the address after {option} holds a user name; leave it out and give a token")
+    if not asked:
+        raise NothingToCollectError(f"the address after {option} lacks http:// or https://, or its host; {form}")
+
+
+def _split(url: str) -> tuple[str, str, str]:
+    """
+    A metrics address as its server, its path with the query, and its path alone, which is what it is called: a query
+    may hold a secret. The path is `/metrics` where there is none.
+    """
     parts = urlsplit(url)
     query = f"?{parts.query}" if parts.query else ""
     path = parts.path if parts.path.strip("/") else "/metrics"
-    return f"{parts.scheme}://{parts.netloc}", path + query
+    return f"{parts.scheme}://{parts.netloc}", path + query, path

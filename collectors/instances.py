@@ -5,7 +5,9 @@ Which of the targets that Prometheus scrapes is meant, and which dialect a serve
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final
+from urllib.parse import urlsplit
 
+from engram_diagnose.collectors.capture.names import is_loopback, names_this_host, resolve, split_instance
 from engram_diagnose.collectors.prometheus.client import Found, Instance
 from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.engine.facts.catalogue import Dialect
@@ -62,6 +64,26 @@ def not_there(name: str, found: Found) -> Refusal:
     known = f"; instances with Engram metrics are {_listed(names)}" if names else ""
     detail = f"Prometheus has no samples of instance {name!r} at that time{known}"
     return Refusal(Reason.SOURCE_ABSENT, detail, "check --instance and --at")
+
+
+def same_server(instance: str, url: str, *, via: str = "") -> bool:
+    """
+    Whether an instance label and a URL name the same host and port; a label without a port fits every port.
+
+    `via` is the host of the Prometheus that said the label: its loopback is not ours.
+    """
+    parts = urlsplit(url)
+    host, (label_host, label_port) = parts.hostname or "", split_instance(instance)
+    if label_port not in (None, parts.port or (443 if parts.scheme.lower() == "https" else 80)):
+        return False
+    if is_loopback(label_host) and via:
+        label_host = via.lower()
+    if host == label_host:
+        return True
+    here = names_this_host(label_host)
+    if here or names_this_host(host):
+        return here and names_this_host(host)
+    return bool(({host} | resolve(host)) & ({label_host} | resolve(label_host)))
 
 
 def _listed(names: list[str]) -> str:

@@ -25,8 +25,11 @@ from engram_diagnose.engine.facts.fact import Fact, Reason, Status, point, unkno
 
 BEFORE: Final = "@before"
 BASELINE: Final = "@baseline"
+AS_OF_TODAY: Final = "as of today"
+"""Said of a configuration that was read after the instant which is diagnosed."""
 
 _USUAL_WINDOW: Final = 300.0
+_LONGEST_WINDOW: Final = 86_400.0 * 31
 _END_OF_TIME: Final = 253_402_300_800.0
 """The year 10,000, in seconds since 1970."""
 
@@ -58,7 +61,7 @@ class _Reading:
         self._catalogue = catalogue
         self._wanted = wanted
         self._dialect = catalogue.dialects[bundle.dialect if bundle.dialect in catalogue.dialects else USUAL_DIALECT]
-        self._window = _number(bundle.options.get("window"), _USUAL_WINDOW)
+        self._window = _seconds(bundle.options.get("window"), _USUAL_WINDOW)
         self._semantics = semantics_of(_text(bundle.options.get("prometheus_version")))
         self._telemetry: list[Fact] = []
         self._promise = Promise()
@@ -78,7 +81,7 @@ class _Reading:
             kind, _, seconds = answer.name.partition(" ")
             dialect = self._catalogue.dialects.get(NODE_DIALECT) if kind == "node" else self._dialect
             if dialect is not None:
-                facts += self._series(answer, dialect, _number(seconds, 0.0), BEFORE if kind == "before" else "")
+                facts += self._series(answer, dialect, _seconds(seconds, 0.0), BEFORE if kind == "before" else "")
         return facts + self._scrapes(self._bundle.of("exposition"))
 
     def _series(self, answer: Answer, dialect: Dialect, collected: float, suffix: str) -> list[Fact]:
@@ -167,7 +170,11 @@ class _Reading:
 
     def _configuration(self) -> list[Fact]:
         answers = self._bundle.of("config")
-        return facts_of_configuration(answers[0] if answers else None, self._dialect, self._catalogue)
+        facts = facts_of_configuration(answers[0] if answers else None, self._dialect, self._catalogue)
+        if not answers or self._bundle.options.get("past") is not True:
+            return facts
+        constants = {name for name, key in self._dialect.keys.items() if not key.key}
+        return [_of_today(fact) if fact.known and fact.name not in constants else fact for fact in facts]
 
     def _statements(self) -> list[Fact]:
         """What the operator said when the bundle was made; silence on scarce memory means there is enough."""
@@ -243,6 +250,16 @@ def _number(value: object, usual: float) -> float:
     except (ValueError, OverflowError):
         return usual
     return number if math.isfinite(number) and number >= 0 else usual
+
+
+def _of_today(fact: Fact) -> Fact:
+    return replace(fact, quality=f"{fact.quality}; {AS_OF_TODAY}" if fact.quality else AS_OF_TODAY)
+
+
+def _seconds(value: object, usual: float) -> float:
+    """A length of time that a bundle states, of at most a month; what is none counts as not stated."""
+    number = _number(value, usual)
+    return number if 0 < number <= _LONGEST_WINDOW else usual
 
 
 def _text(value: object) -> str:

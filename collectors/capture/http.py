@@ -42,6 +42,7 @@ def http_answer(
     base_url: str,
     path: str,
     *,
+    name: str = "",
     token: str = "",
     timeout_seconds: float = TIMEOUT_SECONDS,
     limit_bytes: int = LIMIT_BYTES,
@@ -49,7 +50,7 @@ def http_answer(
 ) -> Answer:
     """
     `GET base_url + path` as an answer of the collector `http` whose name is the path, query
-    included.
+    included, or `name` where the query may hold a secret.
     """
     url = base_url.rstrip("/") + path
     reading = get(
@@ -59,7 +60,7 @@ def http_answer(
         limit_bytes=limit_bytes,
         context=context,
     )
-    return machine.answer("http", path, reading)
+    return machine.answer("http", name or path, reading)
 
 
 def get(
@@ -154,8 +155,15 @@ def _status(code: int, location: str) -> Reading:
         return Reading(None, "SOURCE_ABSENT", "HTTP 404: the server has no such path")
     hint = {401: ": give a bearer token", 403: ": the token does not suffice"}.get(code, "")
     if 300 <= code < 400:
-        hint = f": it redirects to {location[:200]!r}; give that address"
+        hint = f": it redirects to {_public(location)[:200]!r}; give that address"
     return Reading(None, "SOURCE_UNREACHABLE", f"HTTP {code}{hint}")
+
+
+def _public(location: str) -> str:
+    """An address without its query and its user, either of which may be a secret."""
+    scheme, mark, rest = location.partition("?")[0].partition("#")[0].rpartition("://")
+    authority, slash, path = rest.partition("/")
+    return scheme + mark + (authority.rpartition("@")[2] if mark else authority) + slash + path
 
 
 def _cause(error: Exception) -> str:

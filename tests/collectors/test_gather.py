@@ -14,6 +14,7 @@ import pytest
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.gather import PRESENT, NothingToCollectError, Request, gather
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions
+from engram_diagnose.collectors.reading import AS_OF_TODAY, facts_of_bundle
 from engram_diagnose.rulebase import load_rules
 
 NOW = 1_795_000_000.0
@@ -189,3 +190,60 @@ def unused_port() -> Callable[[], int]:
             return int(probe.getsockname()[1])
 
     return port
+
+
+def test_a_query_is_asked_with_and_never_kept(server: ThreadingHTTPServer) -> None:
+    said: list[str] = []
+    request = Request(metrics_url=f"http://127.0.0.1:{server.server_port}/metrics?token=hunter2", local=False,
+                      seconds=0.1)  # fmt: skip
+    bundle = gather(request, CATALOGUE, WANTED, now=NOW, tool="t", rules={}, progress=said.append)
+    assert "/metrics?token=hunter2" in asked(server)
+    assert "hunter2" not in repr((bundle, said, request))
+    assert bundle.of("exposition")[0].name == "/metrics"
+
+
+@pytest.mark.parametrize("option", ["metrics_url", "server_url"])
+@pytest.mark.parametrize("url", ["http://u:hunter2@db1", "http://[", "nonsense", "http://", "http://db1:hunter2"])
+def test_an_address_that_cannot_be_asked_is_refused_without_repeating_it(option: str, url: str) -> None:
+    with pytest.raises(NothingToCollectError, match="the address after --") as refused:
+        collected(**{option: url})
+    assert "hunter2" not in str(refused.value)
+
+
+def test_the_future_is_refused(server: ThreadingHTTPServer) -> None:
+    with pytest.raises(NothingToCollectError, match="in the future"):
+        collected(prometheus=prometheus(server), at=NOW + 61)
+    assert collected(prometheus=prometheus(server), at=NOW + 59).answers
+
+
+def test_todays_configuration_is_no_evidence_of_the_past(server: ThreadingHTTPServer, tmp_path: Path) -> None:
+    url = f"http://127.0.0.1:{server.server_port}"
+    server.RequestHandlerClass.instances = [{"instance": url[7:], "job": "a"}]  # type: ignore[attr-defined]
+    past: dict[str, Any] = {"prometheus": prometheus(server), "at": NOW - 3600, "local": True}
+    (found,) = collected(**past).of("config")
+    assert (found.body, found.reason) == (None, "WINDOW_NOT_COLLECTED")
+    assert "give --config FILE" in found.detail
+    (tmp_path / "e.toml").write_text("[wal]\nbuffer_size_mb = 64\n")
+    given = collected(**past, config_file=str(tmp_path / "e.toml"))
+    assert given.of("config")[0].answered
+    known = [fact for fact in facts_of_bundle(given, CATALOGUE, ()) if fact.name.startswith("config.") and fact.known]
+    assert known
+    assert all(AS_OF_TODAY in fact.quality for fact in known)
+
+
+def test_answers_of_another_server_than_the_chosen_instance_are_unknown(server: ThreadingHTTPServer) -> None:
+    address = f"127.0.0.1:{server.server_port}"
+    bundle = collected(prometheus=prometheus(server), server_url=f"http://{address}")
+    (answer,) = bundle.of("http")
+    assert (answer.host, answer.reason, answer.answered) == (address, "OTHER_HOST", False)
+    assert address in answer.detail
+    assert "db1:7432" in answer.detail
+    server.RequestHandlerClass.instances = [{"instance": f"localhost:{server.server_port}", "job": "a"}]  # type: ignore[attr-defined]
+    assert collected(prometheus=prometheus(server), server_url=f"http://{address}").of("http")[0].answered
+
+
+def test_answers_say_which_server_or_machine_they_are_of(server: ThreadingHTTPServer) -> None:
+    address = f"127.0.0.1:{server.server_port}"
+    assert {one.host for one in collected(server_url=f"http://{address}").of("http")} == {address}
+    here = collected(server_url=f"http://{address}", local=True)
+    assert {one.host for one in here.of("http")} == {here.host}

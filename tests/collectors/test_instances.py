@@ -2,7 +2,15 @@
 
 import pytest
 
-from engram_diagnose.collectors.instances import Chosen, choose, detect_metrics, dialect_by_form, dialect_of, not_there
+from engram_diagnose.collectors.instances import (
+    Chosen,
+    choose,
+    detect_metrics,
+    dialect_by_form,
+    dialect_of,
+    not_there,
+    same_server,
+)
 from engram_diagnose.collectors.prometheus.client import Found, Instance
 from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.rulebase import load_rules
@@ -63,3 +71,23 @@ def test_no_dialect_is_told_by_what_none_publishes() -> None:
 def test_a_dialect_is_told_by_the_form_of_the_metrics() -> None:
     assert dialect_by_form(DIALECTS, ' {"snapshot": {}}') == "engram-0.1"
     assert dialect_by_form(DIALECTS, "# HELP x\nx 1\n") == "guide"
+
+
+@pytest.mark.parametrize(
+    ("instance", "url", "via", "same"),
+    [
+        ("db1:7432", "http://DB1:7432", "", True),
+        ("db1", "http://db1:7432", "", True),
+        ("db1:443", "https://db1", "", True),
+        ("localhost:7432", "http://127.0.0.1:7432", "127.0.0.1", True),
+        ("[::1]:7432", "http://localhost:7432", "", True),
+        ("localhost:7432", "http://192.0.2.1:7432", "192.0.2.1", True),
+        ("localhost:7432", "http://127.0.0.1:7432", "192.0.2.1", False),
+        ("127.0.0.1:7432", "http://127.0.0.1:7433", "", False),
+        ("192.0.2.1:7432", "http://192.0.2.2:7432", "", False),
+    ],
+)
+def test_a_label_and_an_address_are_one_server_when_host_and_port_agree(
+    instance: str, url: str, via: str, same: bool
+) -> None:
+    assert same_server(instance, url, via=via) is same

@@ -164,6 +164,12 @@ BUNDLES = st.builds(Bundle, TIMES, dialect=DIALECTS, instance=st.text(max_size=9
                     answers=st.lists(ANSWERS, max_size=6).map(tuple))  # fmt: skip
 
 
+@pytest.mark.parametrize("length", [1e308, 0, 86_400 * 31 + 1, -1, "none"])
+def test_a_window_that_is_no_sane_length_counts_as_not_stated(length: float | str) -> None:
+    series_ = window(matrix(series("engram_store_operations_total", 2)))
+    assert facts(bundle(series_, window=length)) == facts(bundle(series_, window=300))
+
+
 @pytest.mark.slow
 @settings(max_examples=200)
 @given(BUNDLES)

@@ -122,3 +122,49 @@ def test_of_the_servers_environment_only_places_are_kept(tmp_path: Path) -> None
     (tmp_path / "42/environ").write_bytes(b"HOME=/srv/e\0API_TOKEN=hunter2\0\xff=1\0")
     assert server_environment(42, proc_root=str(tmp_path)) == {"HOME": "/srv/e"}
     assert server_environment(43, proc_root=str(tmp_path)) == {}
+
+
+@pytest.mark.parametrize(
+    "key",
+    ["jwt", "bearer", "pass", "db_pass", "passphrase", "access_key", "signing-key", "hmac_key", "pwd", "refresh_token"],
+)
+def test_a_key_that_names_a_secret_hides_its_value(key: str) -> None:
+    masked = mask_toml(f'[server]\n{key} = "hunter2"\n')
+    assert tomllib.loads(masked)["server"][key] == "***"
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        "postgres://db/x?user=u&password=hunter2&ssl=1",
+        "https://blob/x?sv=1&sig=hunter2",
+        "host=db,token=hunter2",
+        "host=db password='hunter2' port=1",
+        "https://user:hunt@hunter2@db/x",
+        "Authorization: Bearer hunter2hunter2",
+    ],
+)
+def test_a_secret_within_a_value_is_masked_and_the_rest_of_it_kept(value: str) -> None:
+    masked = mask_toml(f'[x]\nplace = "{value}" # {value}\nsize = 3\n')
+    assert "hunter2" not in masked
+    assert tomllib.loads(masked)["x"]["size"] == 3
+    assert tomllib.loads(masked)["x"]["place"][:4] == value[:4]
+    assert "hunter2" not in mask_arguments(f"engram\0--place\0{value}\0")
+
+
+@pytest.mark.parametrize("section", ["auth", "security", "server.security", "credentials"])
+def test_sections_about_access_keep_their_figures_and_their_mode(section: str) -> None:
+    text = f'[{section}]\nauth_mode = "token"\nalice = "hunter2"\nttl = 30\nopen = true\n[wal]\nmode = "x"\n'
+    masked = mask_toml(text)
+    assert masked == text.replace("hunter2", "***")
+
+
+def test_inline_tables_and_dotted_keys_about_access_are_masked() -> None:
+    masked = mask_toml('auth = { user = "hunter2" }\n[s]\nsecurity.alice = "hunter2"\nsecurity.auth_mode = "none"\n')
+    assert tomllib.loads(masked)["s"]["security"] == {"alice": "***", "auth_mode": "none"}
+    assert "hunter2" not in masked
+
+
+def test_a_figure_is_a_secret_only_where_the_key_says_so() -> None:
+    values = tomllib.loads(mask_toml('password = 1234\nmax_tokens = 1234\njwt_ttl = 5\nbypass = "kept"\n'))
+    assert values == {"password": "***", "max_tokens": 1234, "jwt_ttl": 5, "bypass": "kept"}

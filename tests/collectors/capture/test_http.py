@@ -9,7 +9,7 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
-from engram_diagnose.collectors.capture.http import REFUSED, get, http_answer
+from engram_diagnose.collectors.capture.http import REFUSED, _public, get, http_answer
 from engram_diagnose.collectors.capture.machine import Machine
 
 
@@ -159,3 +159,8 @@ def test_a_token_never_stands_in_a_message() -> None:
         reading = get("http://127.0.0.1:1/", token=token)
         assert reading.reason == "SOURCE_UNREACHABLE"
         assert "ter2" not in reading.detail
+
+
+def test_where_a_redirect_leads_is_told_without_secrets() -> None:
+    assert _public("https://u:hunter2@db1/new?token=hunter2#x") == "https://db1/new"
+    assert _public("/new?token=hunter2") == "/new"

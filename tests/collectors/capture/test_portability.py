@@ -12,7 +12,7 @@ import engram_diagnose.collectors as collectors
 
 ROOT = Path(collectors.__file__).parent
 PORTABLE = sorted([*(ROOT / "capture").glob("*.py"), *ROOT.glob("bundle*.py"), ROOT / "redaction.py"])
-OURS = re.compile(r"engram_diagnose\.collectors\.(capture|bundle|redaction)")
+OURS = re.compile(r"engram_diagnose\.collectors\.(capture|bundle|redaction|whole_file)")
 LATER = {"removeprefix", "removesuffix", "bit_count", "pairwise"}
 
 
