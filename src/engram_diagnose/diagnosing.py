@@ -8,6 +8,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import click
+
 from engram_diagnose import __version__
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle, write_bundle
 from engram_diagnose.collectors.bundle_format import Bundle, BundleError
@@ -30,13 +32,16 @@ def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progr
     """
     Collect what the rules in force need.
 
-    Raises `NothingToCollectError` or `RuleBaseError`.
+    Raises `NothingToCollectError`, `RuleBaseError`, or `click.UsageError` for a dialect there is not.
     """
     # What collects takes as long to import as what diagnoses, and a bundle needs none of it.
     from engram_diagnose.collectors.gather import gather
     from engram_diagnose.discovery import discover
 
     loaded = load_rules(packs)
+    if request.dialect and request.dialect not in loaded.catalogue.dialects:
+        known = ", ".join(sorted(loaded.catalogue.dialects))
+        raise click.UsageError(f"--dialect: there is no dialect {request.dialect!r}; known: {known}")
     found = discover(request)
     for note in found.notes:
         say(note)
