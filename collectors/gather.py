@@ -296,7 +296,7 @@ class _Gathering:
     def _metrics_endpoint(self, dialect: Dialect) -> list[Answer]:
         """What was named as the metrics: a text exposition, or the server's JSON."""
         base, path, name = _split(self._request.metrics_url)
-        if dialect.metrics_format == "engram-json" and name == dialect.metrics_path:
+        if dialect.metrics_format == "windowed-json" and name == dialect.metrics_path:
             return [self._ask(base, path, name)]
         return self._scrapes(self._request.metrics_url, 2)
 
@@ -337,7 +337,7 @@ class _Gathering:
 
 def _paths(dialect: Dialect) -> set[str]:
     """What to ask a server for besides its text exposition."""
-    metrics = {dialect.metrics_path} if dialect.metrics_format == "engram-json" else set()
+    metrics = {dialect.metrics_path} if dialect.metrics_format == "windowed-json" else set()
     return {HEALTH, *http_paths(dialect)} | metrics
 
 

@@ -107,6 +107,6 @@ def dialect_of(dialects: Mapping[str, Dialect], published: Iterable[str]) -> str
 
 def dialect_by_form(dialects: Mapping[str, Dialect], body: str) -> str:
     """The dialect whose metrics have the form of this answer: JSON, or the text exposition."""
-    form = "engram-json" if body.lstrip().startswith("{") else "prometheus"
+    form = "windowed-json" if body.lstrip().startswith("{") else "prometheus"
     fitting = [name for name, dialect in dialects.items() if dialect.metrics_format == form and name != NODE_DIALECT]
     return USUAL_DIALECT if USUAL_DIALECT in fitting else min(fitting, default="")

@@ -157,7 +157,7 @@ class _Reading:
         answers = self._bundle.of("http")
         facts = facts_of_endpoints(answers, self._dialect) if answers else []
         for answer in answers:
-            if answer.name == self._dialect.metrics_path and self._dialect.metrics_format == "engram-json":
+            if answer.name == self._dialect.metrics_path and self._dialect.metrics_format == "windowed-json":
                 facts += facts_of_engram_json(answer, self._dialect)
                 self._promised(self._promise_of_json(answer), answer)
             elif answer.name == HEALTH:

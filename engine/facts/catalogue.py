@@ -133,7 +133,7 @@ class Dialect:
     title: str
     detect: tuple[str, ...]
     metrics_path: str
-    metrics_format: Literal["prometheus", "engram-json"]
+    metrics_format: Literal["prometheus", "windowed-json"]
     config_files: tuple[str, ...]
     sources: Mapping[str, Source]
     keys: Mapping[str, ConfigKey]

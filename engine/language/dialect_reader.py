@@ -43,7 +43,7 @@ def read_dialect(root: Mapping, problems: Problems) -> Dialect:
         title=fields.text("title"),
         detect=fields.texts("detect"),
         metrics_path=metrics.text("path", "/metrics"),
-        metrics_format=metrics.choice("format", ("prometheus", "engram-json"), "prometheus"),  # type: ignore[arg-type]
+        metrics_format=metrics.choice("format", ("prometheus", "windowed-json"), "prometheus"),  # type: ignore[arg-type]
         exposition_path=metrics.text("exposition"),
         config_files=config.texts("files"),
         sources={name: source for name, source in sources.items() if source is not None},

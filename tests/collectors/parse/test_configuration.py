@@ -101,7 +101,7 @@ def test_a_parameter_without_a_key_is_a_constant_that_needs_no_file() -> None:
     constant = ConfigKey("config.hnsw.m", "", UNITS["count"], 16)
     unsaid = ConfigKey("config.hnsw.max_m", "", UNITS["count"])
     keys = {key.parameter: key for key in (constant, unsaid)}
-    release = Dialect("engram-0.1", "", (), "", "engram-json", (), {}, keys)
+    release = Dialect("engram-0.1", "", (), "", "windowed-json", (), {}, keys)
     facts = {fact.name: fact for fact in facts_of_configuration(None, release, CATALOGUE)}
     assert facts["config.hnsw.m"].value == (16.0, 16.0)
     assert facts["config.hnsw.m"].status is Status.RECORDED

@@ -28,7 +28,7 @@ COMPLETION = scope_of({"operation": "pattern_completion"})
 
 
 def dialect(**sources: Source) -> Dialect:
-    return Dialect("engram-0.1", "", (), "/metrics", "engram-json", (), sources, {})
+    return Dialect("engram-0.1", "", (), "/metrics", "windowed-json", (), sources, {})
 
 
 def source(fact: str, selector: str, labels: dict[str, str] | None = None, **more: object) -> Source:
