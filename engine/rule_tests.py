@@ -29,6 +29,7 @@ from engram_diagnose.engine.language.expression import (
 )
 from engram_diagnose.engine.language.problem import Mark
 from engram_diagnose.engine.language.rule import Case, Given, Outcome, Rule
+from engram_diagnose.engine.language.stages import needs
 from engram_diagnose.engine.ranking.confidence import confidence
 from engram_diagnose.engine.ranking.coverage import missing_facts
 from engram_diagnose.engine.ranking.impact import impact
@@ -245,16 +246,16 @@ def _bound(what: str, wanted: tuple[str, float], found: float) -> str:
 def missing_metadata(rules: Mapping[str, Rule]) -> list[tuple[Rule, str]]:
     """
     What a shipped rule lacks: reason, source, owner, false positives and tests that fire, refute and stay
-    unknown.
+    unknown. A rule that reads no fact, such as a table of constants, needs nothing given and is never unknown.
     """
     found = []
     for rule in rules.values():
         outcomes = {case.expect for case in rule.cases}
-        wanted = {
+        wanted: dict[str, object] = {
             "owner": rule.owner,
             "reason": rule.reason,
             "refs": rule.refs,
-            "given": rule.given,
+            "given": rule.given or not needs(rule),
             "a test that fires": "fires" in outcomes,
         }
         if rule.kind in ("symptom", "cause"):
@@ -263,7 +264,7 @@ def missing_metadata(rules: Mapping[str, Rule]) -> list[tuple[Rule, str]]:
                 "a test that refutes": "refuted" in outcomes,
             }
         else:
-            wanted |= {"a test that comes out unknown": "unknown" in outcomes}
+            wanted |= {"a test that comes out unknown": "unknown" in outcomes or not needs(rule)}
         if rule.kind == "cause":
             wanted |= {
                 "recommend": rule.recommend,

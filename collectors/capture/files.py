@@ -15,7 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-LIMIT_BYTES = 1 << 20
+LIMIT_BYTES = 16 << 20
 _VARIABLES = ("HOME", "XDG_CONFIG_HOME")
 
 

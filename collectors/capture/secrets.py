@@ -19,7 +19,7 @@ _ASSIGNED = re.compile(
     re.IGNORECASE | re.MULTILINE,
 )
 _SECTION = re.compile(
-    rf"^[ \t]*\[+[^\]\n]{{0,80}}(?:{_WORDS}|{_PLACES})[^\]\n]{{0,80}}\]+[^\n]*\n(?:(?![ \t]*\[)[^\n]*\n)*",
+    rf"^[ \t]*\[{{1,2}}[^\]\n]{{0,80}}(?:{_WORDS}|{_PLACES})[^\]\n]{{0,80}}\]+[^\n]*\n(?:(?![ \t]*\[)[^\n]*\n)*",
     re.IGNORECASE | re.MULTILINE,
 )
 _STRING = re.compile(

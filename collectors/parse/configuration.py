@@ -15,6 +15,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue, ConfigKey, Dialect
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status, Value, point
 
 _IGNORED: Final = ("telemetry.ignored_keys", "telemetry.ignored_key_names")
+_MOST_NAMED: Final = 50
 _GIVE_FILE: Final = "give the server's configuration file with --config"
 
 
@@ -66,7 +67,7 @@ def _fact(key: ConfigKey, file: _File, dialect: Dialect, catalogue: Catalogue) -
     spelling = next((name for name in (key.key, *key.aliases) if name in file.values), None)
     if spelling is None:
         return _default(key, file.answer, dialect)
-    found = _value(key, file.values[spelling], _kind(key, catalogue))
+    found = _figure_of(key, file.values[spelling], _kind(key, catalogue))
     allowed = _values(key, catalogue)
     if isinstance(found, str) and allowed and found not in allowed:
         found = UnparsedError(f"{found[:40]!r} is none of {', '.join(allowed)}")
@@ -125,6 +126,19 @@ def _value(key: ConfigKey, value: object, kind: Kind) -> Value | UnparsedError:
     return _wrong(value, "a number") if number is None else point(number * key.unit.factor)
 
 
+def _figure_of(key: ConfigKey, value: object, kind: Kind) -> Value | UnparsedError:
+    """The value in base units; of an array, the one that all its entries have."""
+    if not key.array:
+        return _value(key, value, kind)
+    if not isinstance(value, list) or not value:
+        return _wrong(value, "an array with an entry")
+    entries = [_value(key, entry, kind) for entry in value]
+    wrong = next((entry for entry in entries if isinstance(entry, UnparsedError)), None)
+    if wrong is not None:
+        return wrong
+    return entries[0] if len(set(entries)) == 1 else UnparsedError("its entries differ, so that it is no one figure")
+
+
 def _wrong(value: object, wanted: str) -> UnparsedError:
     shown = repr(value)
     return UnparsedError(f"{shown if len(shown) <= 40 else shown[:40] + '…'} is not {wanted}")
@@ -134,8 +148,14 @@ def _ignored(file: _File, dialect: Dialect) -> list[Fact]:
     names = ignored_keys(file.values, dialect)
     return [
         known(_IGNORED[0], point(float(len(names))), file.answer),
-        known(_IGNORED[1], ", ".join(names), file.answer),
+        known(_IGNORED[1], _listed(names), file.answer),
     ]
+
+
+def _listed(names: tuple[str, ...]) -> str:
+    """Some names of many: nobody reads thousands of keys, and a file may hold them."""
+    more = len(names) - _MOST_NAMED
+    return ", ".join(names[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
 
 
 def ignored_keys(values: Mapping[str, object], dialect: Dialect) -> tuple[str, ...]:

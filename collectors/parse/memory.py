@@ -43,6 +43,9 @@ def _rollup(text: str) -> Mapping[Key, Found]:
     return facts
 
 
+_HUGE_PAGES: Final = {"mem.hugepages_free": "HugePages_Free", "host.huge_pages": "HugePages_Total"}
+
+
 def _meminfo(text: str) -> Mapping[Key, Found]:
     """`MemAvailable:   24132412 kB`."""
     sizes = parse_sizes(text)
@@ -50,10 +53,8 @@ def _meminfo(text: str) -> Mapping[Key, Found]:
     if "MemTotal" in sizes and "MemAvailable" in sizes:
         free = share(sizes["MemAvailable"], sizes["MemTotal"], "no memory")
         facts["mem.used_share"] = free if isinstance(free, Missing) else 1 - free
-    free_pages = parse_counts(text).get("HugePages_Free")
-    if free_pages is not None:
-        facts["mem.hugepages_free"] = float(free_pages)
-    return facts
+    counts = parse_counts(text)
+    return facts | {fact: float(counts[name]) for fact, name in _HUGE_PAGES.items() if name in counts}
 
 
 def _available(text: str, cgroup: str) -> Mapping[Key, Found]:
@@ -95,20 +96,20 @@ def _sum_rate(old: Mapping[str, int], new: Mapping[str, int], prefixes: tuple[st
 
 def _mode(text: str) -> Mapping[Key, Found]:
     mode = bracketed(text)
-    return {} if mode is None else {"mem.thp_mode": mode}
+    return {} if mode is None else {"mem.thp_mode": mode, "host.thp_mode": mode}
 
 
 _MODE_FILE: Final = "/sys/kernel/mm/transparent_hugepage/enabled"
 
 MEMORY: Final = (
-    Recipe((*_MEMINFO, "mem.used_share", "mem.hugepages_free"), _meminfo, texts=("/proc/meminfo",)),
+    Recipe((*_MEMINFO, "mem.used_share", *_HUGE_PAGES), _meminfo, texts=("/proc/meminfo",)),
     Recipe(
         ("mem.swapin_rate", "mem.refault_rate", "mem.direct_reclaim_rate"),
         _vmstat,
         pairs=("/proc/vmstat",),
     ),
     Recipe(("mem.available_share",), _available, texts=("/proc/meminfo",), optional=("cgroup/memory",)),
-    Recipe(("mem.thp_mode",), _mode, texts=(_MODE_FILE,)),
+    Recipe(("mem.thp_mode", "host.thp_mode"), _mode, texts=(_MODE_FILE,)),
 )
 """The host's memory."""
 

@@ -50,7 +50,10 @@ class ParameterSpec:
     A setting that advice may change; its fact carries the same name.
 
     `effects` maps a target's name to `"+"` (raising the parameter raises the figure) or `"-"`. `restart` is the class
-    of change: reload, restart, reindex or host.
+    of change: reload, restart, reindex or host. `title` is its short name for people. `formula` names the derived fact
+    that says what fits, and is empty where sizing has nothing to say; then `doc` tells why. `never_lower` tells that
+    sizing only ever raises it, `budget` that it counts into the memory that all tiers and buffers share.
+    `command` sets one of the machine, `{value}` standing for the figure.
     """
 
     name: str
@@ -63,6 +66,11 @@ class ParameterSpec:
     restart: str = "restart"
     effects: Mapping[str, str] = field(default_factory=dict)
     tradeoff: str = ""
+    title: str = ""
+    formula: str = ""
+    never_lower: bool = False
+    budget: bool = False
+    command: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,13 +119,27 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class ConfigKey:
-    """Where one dialect keeps a parameter, in which unit, and what it is when not set (None: not stated)."""
+    """
+    Where one dialect keeps a parameter, in which unit, and what it is when not set (None: not stated).
+
+    With `array` the file holds a list whose entries are all the one figure, so that a patch writes `[figure]`. `unused`
+    tells that this release reads the key and does nothing with it. `invented` tells that the server's documentation
+    states the setting and no key for it: the spelling is in its style and not its own.
+    """
 
     parameter: str
     key: str
     unit: Unit
     default: float | str | None = None
     aliases: tuple[str, ...] = ()
+    array: bool = False
+    unused: bool = False
+    invented: bool = False
+
+    @property
+    def heeded(self) -> bool:
+        """Whether setting it in the file changes what this release does."""
+        return bool(self.key) and not self.unused
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect, FactSpec,
 from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.language import source as yaml_source
 from engram_diagnose.engine.language.catalogue_reader import (
+    check_formulas,
     parameter_fact,
     read_facts,
     read_parameters,
@@ -57,6 +58,7 @@ class _Assembly:
             self._add_dialect(root)
         for root in documents["parameters"]:
             self._check_effects(root)
+            self._check_formulas(root)
         return Catalogue(self._facts, self._parameters, tuple(self._targets), self._with_packs())
 
     def _fields(self, root: yaml_source.Mapping, key: str) -> Fields:
@@ -122,6 +124,11 @@ class _Assembly:
             effects = entry.values.get("effects") if isinstance(entry, yaml_source.Mapping) else None
             if isinstance(effects, yaml_source.Mapping):
                 self._check_known(effects, "fact", {name: name for name in effects.values}, self._facts)
+
+    def _check_formulas(self, root: yaml_source.Mapping) -> None:
+        node = root.values.get("parameters")
+        if isinstance(node, yaml_source.Mapping):
+            check_formulas(node, self._parameters, self._facts, self._problems)
 
     def _check_known(
         self, node: yaml_source.Node | None, what: str, names: Mapping[str, str], known: Mapping[str, object]

@@ -44,11 +44,23 @@ _FACT_KEYS: Final = (
     "prometheus",
     "prometheus_label",
 )
+_FROM_FILE: Final = (
+    "config",
+    "the server's configuration file",
+    "engram-diagnose run --config FILE, with the file the server was started with",
+)
+_FROM_HOST: Final = ("host", "a setting of the machine", "engram-diagnose run on the server's host")
+"""Origin, source and the way to get the value in effect."""
 _PARAMETER_KEYS: Final = (
+    "title",
     "unit",
     "kind",
     "range",
     "values",
+    "formula",
+    "never_lower",
+    "budget",
+    "command",
     "restart",
     "effects",
     "tradeoff",
@@ -172,7 +184,7 @@ def read_parameters(node: Mapping, problems: Problems) -> dict[str, ParameterSpe
 def _parameter(name: str, node: Mapping, problems: Problems) -> ParameterSpec:
     fields = Fields(node, f"parameter {name}", problems)
     fields.only(_PARAMETER_KEYS)
-    fields.need("doc", "restart")
+    fields.need("title", "doc", "restart")
     kind = _kind(fields)
     unit = read_unit(fields) if kind == "number" else UNITS[""]
     low, high = _range(fields, kind, unit)
@@ -187,6 +199,11 @@ def _parameter(name: str, node: Mapping, problems: Problems) -> ParameterSpec:
         restart=fields.choice("restart", RESTARTS, "restart"),
         effects=_effects(fields),
         tradeoff=fields.text("tradeoff"),
+        title=fields.text("title"),
+        formula=fields.text("formula"),
+        never_lower=fields.truth("never_lower", False),
+        budget=fields.truth("budget", False),
+        command=fields.text("command"),
     )
 
 
@@ -205,8 +222,40 @@ def _effects(fields: Fields) -> dict[str, str]:
     return found
 
 
+def check_formulas(
+    node: Mapping, parameters: Table[str, ParameterSpec], facts: Table[str, FactSpec], problems: Problems
+) -> None:
+    """Complain about every formula of the `parameters:` mapping that is no derived fact of the parameter's own kind."""
+    for name, entry in node.values.items():
+        formula = entry.values.get("formula") if isinstance(entry, Mapping) else None
+        if isinstance(formula, Scalar) and name in parameters:
+            _check_formula(formula, parameters[name], facts, problems)
+
+
+def _check_formula(node: Scalar, parameter: ParameterSpec, facts: Table[str, FactSpec], problems: Problems) -> None:
+    spec = facts.get(node.text)
+    if spec is None or spec.origin != "rules":
+        derived = [name for name, fact in facts.items() if fact.origin == "rules"]
+        hint = did_you_mean(node.text, derived) or "a formula is the output of a table or a derivation"
+        what = f"unknown fact {node.text}" if spec is None else f"{node.text} is measured, not derived"
+        problems.error(node.mark, what, length=len(node.text), hint=hint)
+    elif (spec.kind, spec.unit.dimension) != (parameter.kind, parameter.unit.dimension):
+        message = f"{parameter.name} is {_kind_words(parameter)}, and {spec.name} is {_kind_words(spec)}"
+        problems.error(node.mark, message, length=len(node.text), hint="a formula has the unit of what it sizes")
+    elif parameter.values and not set(spec.values) <= set(parameter.values):
+        strange = ", ".join(sorted(set(spec.values) - set(parameter.values))) or "any text"
+        message = f"{spec.name} may be {strange}, which {parameter.name} never is"
+        problems.error(node.mark, message, length=len(node.text), hint=f"it is one of {', '.join(parameter.values)}")
+
+
+def _kind_words(spec: FactSpec | ParameterSpec) -> str:
+    words = {"bool": "true or false", "text": "a text"}
+    return words.get(spec.kind) or str(spec.unit.dimension)
+
+
 def parameter_fact(parameter: ParameterSpec) -> FactSpec:
     """The fact that a parameter's value in effect is."""
+    origin, source, get_by = _FROM_HOST if parameter.restart == "host" else _FROM_FILE
     return FactSpec(
         parameter.name,
         parameter.kind,
@@ -215,9 +264,9 @@ def parameter_fact(parameter: ParameterSpec) -> FactSpec:
         low=parameter.low,
         high=parameter.high,
         values=parameter.values,
-        origin="config",
-        source="the server's configuration file",
-        get_by="engram-diagnose run --config FILE, with the file the server was started with",
+        origin=origin,
+        source=source,
+        get_by=get_by,
         raw=parameter.name,
     )
 

@@ -113,7 +113,7 @@ def pack_source(name: str, node: Mapping, problems: Problems) -> Source | None:
 
 def _key(name: str, node: Mapping, problems: Problems) -> ConfigKey:
     fields = Fields(node, f"the key of {name}", problems)
-    fields.only(("key", "unit", "default", "aliases", "note", "invented"))
+    fields.only(("key", "unit", "default", "aliases", "array", "unused", "invented", "note"))
     fields.need("key")
     default = fields.scalar("default")
     value: float | str | None = None
@@ -122,7 +122,16 @@ def _key(name: str, node: Mapping, problems: Problems) -> ConfigKey:
     unit = read_unit(fields) if "unit" in fields else Unit("", NUMBER)
     key = fields.text("key")
     # A built-in constant has a value and no key.
-    return ConfigKey(name, "" if key == "null" else key, unit, value, fields.texts("aliases"))
+    return ConfigKey(
+        name,
+        "" if key == "null" else key,
+        unit,
+        value,
+        fields.texts("aliases"),
+        array=fields.truth("array", False),
+        unused=fields.truth("unused", False),
+        invented=fields.truth("invented", False),
+    )
 
 
 def _default(node: Scalar) -> float | str:

@@ -206,11 +206,29 @@ def test_what_rules_derive_has_no_history() -> None:
 @pytest.mark.parametrize("name", PARAMETERS)
 def test_a_parameter_says_what_changing_it_means(name: str) -> None:
     entry = PARAMETERS[name]
+    assert entry["title"].strip()
+    assert entry["title"] == entry["title"].rstrip(".")
     assert entry["restart"] in ("reload", "restart", "reindex", "host")
     assert entry["tradeoff"].strip()
+    assert ("formula" in entry) != ("Sizing leaves it alone" in entry["doc"])
     for figure, direction in entry.get("effects", {}).items():
         assert figure in FACTS
         assert direction in ("+", "-")
+
+
+def test_titles_tell_settings_apart() -> None:
+    titles = [entry["title"] for entry in PARAMETERS.values()]
+    assert sorted(titles) == sorted(set(titles))
+
+
+def test_the_memory_that_is_shared_is_that_of_the_tiers_and_the_logs_buffer() -> None:
+    counted = {name for name, entry in PARAMETERS.items() if entry.get("budget")}
+    assert counted == {"config.storage.hot_tier_size", "config.storage.warm_tier_size", "config.wal.buffer_size"}
+
+
+def test_only_shards_are_never_fewer_than_now() -> None:
+    kept = [name for name, entry in PARAMETERS.items() if entry.get("never_lower")]
+    assert kept == ["config.storage.hot_tier_shards"]
 
 
 def test_a_wider_search_is_slower_and_finds_more() -> None:
@@ -306,7 +324,8 @@ def test_every_setting_of_a_dialect_is_a_parameter_in_a_fitting_unit(name: str) 
 
 def test_the_guide_has_a_key_for_every_setting_of_the_server_and_names_none_twice() -> None:
     keys = dialect("guide")["config"]["keys"]
-    assert set(keys) == {name for name in PARAMETERS if name.startswith("config.")}
+    of_the_release = {name for name, key in dialect("engram-0.1")["config"]["keys"].items() if key["key"]}
+    assert set(keys) == {name for name in PARAMETERS if name.startswith("config.")} - of_the_release
     names = [name for entry in keys.values() for name in (entry["key"], *entry.get("aliases", []))]
     assert len(names) == len(set(names))
     assert keys["config.storage.hot_tier_size"]["key"] == "storage.hot_tier_size_mb"
@@ -418,9 +437,10 @@ def test_the_json_of_the_release_is_named_by_window_name_and_field() -> None:
             ), fact
 
 
-def test_the_release_reads_no_tuning_key_and_has_its_constants_as_defaults() -> None:
+def test_the_release_reads_none_of_the_guides_keys_and_has_its_constants_as_defaults() -> None:
     config = dialect("engram-0.1")["config"]
-    assert all(entry["key"] is None for entry in config["keys"].values())
+    guides = dialect("guide")["config"]["keys"]
+    assert all(config["keys"][name]["key"] is None for name in set(config["keys"]) & set(guides))
     constants = {name: entry["default"] for name, entry in config["keys"].items()}
     assert constants["config.hnsw.m"] == 16
     assert constants["config.hnsw.max_m0"] == 32
@@ -429,6 +449,28 @@ def test_the_release_reads_no_tuning_key_and_has_its_constants_as_defaults() -> 
     assert constants["config.wal.sync_mode"] == "batch"
     assert constants["config.activation.max_traversal_depth"] == 4
     assert constants["config.activation.prefetch_distance"] == 64
+
+
+def test_the_release_has_settings_of_its_own_and_does_not_use_all_it_reads() -> None:
+    keys = {entry["key"]: entry for entry in dialect("engram-0.1")["config"]["keys"].values() if entry["key"]}
+    assert set(keys) == {
+        "feature_flags.spreading_api_beta",
+        "persistence.hot_capacity",
+        "persistence.warm_capacity",
+        "persistence.cold_capacity",
+        "router.connection_pool_size",
+        "router.request_timeout_ms",
+        "router.max_retries",
+    }
+    assert {key for key, entry in keys.items() if entry.get("unused")} == {
+        f"persistence.{tier}_capacity" for tier in ("hot", "warm", "cold")
+    }
+    stated = {key: entry["default"] for key, entry in keys.items() if entry["default"] is not None}
+    assert stated == {
+        "router.connection_pool_size": 4,
+        "router.request_timeout_ms": 3000,
+        "router.max_retries": 3,
+    }
 
 
 def test_plain_numbers_are_not_times_or_sizes() -> None:

@@ -16,6 +16,7 @@ from engram_diagnose.engine.facts.catalogue import (
 )
 from engram_diagnose.engine.facts.unit import BANDWIDTH, BYTES, RATE, TIME, format_value
 from engram_diagnose.reference.block import Block, Code, Heading, Line, Paragraph, Part, Table, items, joined, line
+from engram_diagnose.reference.formula_entry import formula_blocks, formula_lines
 from engram_diagnose.reference.index import THIS_HOST, Index
 from engram_diagnose.reference.rule_entry import links, rule_link
 
@@ -117,8 +118,9 @@ def source_line(source: Source) -> Line:
 
 
 def parameter_blocks(spec: ParameterSpec, index: Index, *, level: int) -> list[Block]:
-    """A setting: values, where each dialect keeps it, what it does, which rules set and read it."""
-    return [Heading(spec.name, level), Paragraph((spec.doc,)), items(_parameter_lines(spec, index))]
+    """A setting: values, where each dialect keeps it, what it does, which rules set and read it, and what fits."""
+    head = Paragraph((f"{spec.title[:1].upper()}{spec.title[1:]}. {spec.doc}",))
+    return [Heading(spec.name, level), head, items(_parameter_lines(spec, index)), *formula_blocks(spec, index)]
 
 
 def _parameter_lines(spec: ParameterSpec, index: Index) -> Iterator[Line]:
@@ -127,11 +129,13 @@ def _parameter_lines(spec: ParameterSpec, index: Index) -> Iterator[Line]:
         yield (f"trade-off: {spec.tradeoff}",)
     for target, sign in spec.effects.items():
         yield ("turning it up ", "raises " if sign == "+" else "lowers ", Code(target))
-    keys = index.keys(spec.name)
-    for dialect, key in keys:
-        yield (f"{dialect}: ", *key_line(key, spec.kind))
-    if not keys and spec.restart != "host":
-        yield ("no dialect has a key for it",)
+    yield from formula_lines(spec, index)
+    if spec.never_lower:
+        yield ("sizing raises it only",)
+    if spec.budget:
+        yield ("counts into the memory that all tiers and buffers share",)
+    for dialect, key in index.keys(spec.name) if spec.restart != "host" else ():
+        yield (f"{dialect}: ", *(key_line(key, spec) if key else ("no key; ignored by this release",)))
     for title, names in (("set by: ", index.setters), ("read by: ", index.readers)):
         found = [name for name in names.get(spec.name, ()) if title != "read by: " or _reads(name, spec.name, index)]
         if found:
@@ -143,16 +147,28 @@ def _reads(rule: str, parameter: str, index: Index) -> bool:
     return rule not in index.setters.get(parameter, ())
 
 
-def key_line(key: ConfigKey, kind: str) -> Line:
-    """Where a dialect keeps a setting, in which unit, and what holds when it is not set."""
-    default = key.default if kind != "bool" or key.default is None else ("no", "yes")[bool(key.default)]
-    shown = f"{default:g}" if isinstance(default, float) else default
-    unset = f"; unset it is {shown}" if default is not None else ""
+def key_line(key: ConfigKey, spec: ParameterSpec) -> Line:
+    """Where a dialect keeps a setting, in which unit, what holds when it is not set, and whether it is heeded."""
+    default = key_default(key, spec)
     if not key.key:
-        return (f"no key: a constant of the release{unset}",)
-    unit = f" in {key.unit.symbol}" if key.unit.symbol else ""
+        return (f"no key: a constant of the release{f', {default}' if default else ''}; ignored by this release",)
+    unit = f" in {key.unit.symbol}" if key.unit.symbol not in ("", "count") else ""
+    notes = [", in an array" if key.array else ""]
+    notes.append(f"; unset it is {default}" if default else "; no default is stated")
+    notes.append("; a key in the guide's style, which its text does not state" if key.invented else "")
+    notes.append("; read and not used, so ignored by this release" if key.unused else "")
     aliases: Line = ("; also ", *joined(Code(alias) for alias in key.aliases)) if key.aliases else ()
-    return (Code(key.key), f"{unit}{unset}", *aliases)
+    return (Code(key.key), f"{unit}{''.join(notes)}", *aliases)
+
+
+def key_default(key: ConfigKey, spec: ParameterSpec) -> str:
+    """What holds when a key is not set, in the unit of the file; empty where nobody says."""
+    if key.default is None or isinstance(key.default, str):
+        return key.default or ""
+    if spec.kind == "bool":
+        return "yes" if key.default else "no"
+    unit = "" if key.unit.symbol == "count" else key.unit.symbol
+    return f"{key.default:,g} {unit}".rstrip()
 
 
 # --- Targets --------------------------------------------------------------------------------------

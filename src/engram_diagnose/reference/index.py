@@ -45,10 +45,10 @@ class Index:
             if source.fact == fact
         ]
 
-    def keys(self, parameter: str) -> list[tuple[str, ConfigKey]]:
-        """Where each dialect keeps a setting."""
+    def keys(self, parameter: str) -> list[tuple[str, ConfigKey | None]]:
+        """Where each dialect of the server keeps a setting; None where it has no word of it."""
         dialects = sorted(self.loaded.catalogue.dialects.items())
-        return [(name, dialect.keys[parameter]) for name, dialect in dialects if parameter in dialect.keys]
+        return [(name, dialect.keys.get(parameter)) for name, dialect in dialects if dialect.config_files]
 
     def targets(self, fact: str) -> list[TargetSpec]:
         """The targets set for a fact, widest scope first."""

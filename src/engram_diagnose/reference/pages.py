@@ -29,6 +29,7 @@ from engram_diagnose.reference.fact_entry import (
     source_line,
     target_blocks,
 )
+from engram_diagnose.reference.formula_entry import formula_words
 from engram_diagnose.reference.index import Index, index_of
 from engram_diagnose.reference.rule_entry import fact_link, rule_blocks, rule_link
 from engram_diagnose.reference.testable import ACCESSES, Cell, coverage_matrix
@@ -117,12 +118,27 @@ def _parameters_page(index: Index) -> Iterable[Block]:
             "name: what is configured.",
         )
     )
-    rows = [((fact_link(name, index),), line(kind_words(spec)), line(spec.restart),
-             line(", ".join(dialect for dialect, key in index.keys(name) if key.key) or "none"))
+    yield Paragraph(
+        (
+            "A dialect that is not among those that heed a setting ignores it, whatever its file says. What fits is "
+            "given by a rule of ",
+            Link("the decision tables", "rules.md#decision-tables"),
+            " or ",
+            Link("the derived facts", "rules.md#derived-facts"),
+            "; without one sizing leaves the setting alone.",
+        )
+    )
+    rows = [((fact_link(name, index),), line(spec.title), line(kind_words(spec)), line(spec.restart),
+             formula_words(spec, index), line(_heeded_by(name, index)))
             for name, spec in sorted(catalogue.parameters.items())]  # fmt: skip
-    yield Table(("Setting", "values", "takes effect at", "dialects with a key for it"), tuple(rows))
+    head = ("Setting", "what it is", "values", "takes effect at", "what fits", "heeded by")
+    yield Table(head, tuple(rows))
     for _, spec in sorted(catalogue.parameters.items()):
         yield from parameter_blocks(spec, index, level=2)
+
+
+def _heeded_by(name: str, index: Index) -> str:
+    return ", ".join(dialect for dialect, key in index.keys(name) if key is not None and key.heeded) or "none"
 
 
 def _targets_page(index: Index) -> Iterable[Block]:
@@ -167,10 +183,10 @@ def _dialect_blocks(dialect: Dialect, index: Index) -> Iterable[Block]:
         ("Fact", "source"), tuple(((fact_link(source.fact, index),), source_line(source)) for source in sources)
     )
     if dialect.keys:
-        kinds = {name: spec.kind for name, spec in index.loaded.catalogue.parameters.items()}
+        specs = index.loaded.catalogue.parameters
         keys = sorted(dialect.keys.items())
         yield Heading(f"Settings of {dialect.name}", 3)
-        yield Table(("Setting", "key"), tuple(((fact_link(name, index),), key_line(key, kinds[name]))
+        yield Table(("Setting", "key"), tuple(((fact_link(name, index),), key_line(key, specs[name]))
                                               for name, key in keys))  # fmt: skip
 
 

@@ -1,6 +1,7 @@
 """Finding and reading the configuration, without its secrets."""
 
 import hashlib
+import time
 import tomllib
 from pathlib import Path
 
@@ -97,8 +98,23 @@ def test_a_configuration_that_is_not_there_is_a_reason(tmp_path: Path) -> None:
 
 def test_a_huge_configuration_is_not_read(tmp_path: Path) -> None:
     path = tmp_path / "config.toml"
-    path.write_bytes(b"#" * ((1 << 20) + 1))
+    path.write_bytes(b"#" * ((16 << 20) + 1))
     assert configuration(MACHINE, str(path)).reason == "TOO_EXPENSIVE"
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["# password=hunter2 in a comment\n" * 300_000, "[" * (10 << 20), "'" * (10 << 20), "[a]\nb = 1\n" * (1 << 20)],
+    ids=["comments", "brackets", "quotes", "sections"],
+)
+def test_a_configuration_of_ten_megabytes_is_read_in_time(tmp_path: Path, text: str) -> None:
+    path = tmp_path / "config.toml"
+    path.write_text(text)
+    start = time.process_time()
+    answer = configuration(MACHINE, str(path))
+    assert time.process_time() - start < 60  # a pattern that takes quadratic time takes days
+    assert answer.body is not None
+    assert "hunter2" not in answer.body
 
 
 def test_places_follow_the_environment_of_the_server() -> None:

@@ -177,6 +177,7 @@ def test_the_host_facts_of_a_two_node_host(host: Path) -> None:
     assert figure(facts, "mem.available_share") == pytest.approx(0.25)
     assert figure(facts, "mem.used_share") == pytest.approx(0.75)
     assert figure(facts, "mem.hugepages_free") == 7
+    assert figure(facts, "host.huge_pages") == 8
     assert figure(facts, "host.l3_domains") == 2
     assert figure(facts, "host.load_average") == pytest.approx(3.1)
     assert figure(facts, "mem.swapin_rate") == pytest.approx(10)
@@ -308,6 +309,15 @@ def test_the_machine_alone_can_be_captured_for_sizing(host: Path) -> None:
     assert facts["host.cores"].value == (4.0, 4.0)
     assert facts["numa.nodes"].value == (2.0, 2.0)
     assert not any(name.startswith(("process.", "sched.")) for name in facts)
+
+
+def test_a_machine_that_is_not_watched_is_read_once_and_gives_no_rates(host: Path) -> None:
+    time = Time(host)
+    answers = capture_host(machine_at(host, time), seconds=0, sleep=time.sleep)
+    assert [answer.name for answer in answers].count("/proc/stat") == 1
+    facts = {fact.name: fact for fact in facts_of_host(answers)}
+    assert facts["host.cores"].known
+    assert not facts["cpu.host_busy_share"].known
 
 
 def test_no_secret_of_the_command_line_is_captured(host: Path) -> None:

@@ -30,6 +30,7 @@ CATALOGUE = Catalogue(
             parameter("config.wal.sync_mode", "text", values=("batch", "immediate")),
             parameter("config.storage.use_huge_pages", "bool"),
             parameter("config.consolidation.batch_size", "number"),
+            parameter("config.numa.socket_memory", "number", "B"),
         )
     },
     (),
@@ -45,6 +46,7 @@ KEYS = (
         UNITS[""],
         aliases=("consolidation.max_batch_size",),
     ),
+    ConfigKey("config.numa.socket_memory", "numa.socket_memory_mb", UNITS["MiB"], array=True),
 )
 DIALECT = Dialect(
     name="guide",
@@ -140,6 +142,31 @@ def test_a_value_of_the_wrong_kind_names_key_and_line(line: str, name: str) -> N
     assert "line 3" in detail(fact)
 
 
+@pytest.mark.parametrize("entries", ["[32768]", "[32768, 32768]", "[ # one a node\n32768,\n32768.0,\n]"])
+def test_an_array_of_equal_entries_is_the_one_figure(entries: str) -> None:
+    fact = facts_from(f"[numa]\nsocket_memory_mb = {entries}\n")["config.numa.socket_memory"]
+    assert fact.value == (2.0**35, 2.0**35)
+
+
+@pytest.mark.parametrize(
+    ("entries", "why"),
+    [
+        ("[32768, 16384]", "its entries differ"),
+        ("[]", "[] is not an array with an entry"),
+        ("32768", "32768 is not an array with an entry"),
+        ("[32768, true]", "True is not a number"),
+        ("['a']", "'a' is not a number"),
+        ("[[1]]", "[1] is not a number"),
+        ("[nan, nan]", "nan is not a number"),
+    ],
+)
+def test_an_array_that_is_no_one_figure_is_unknown_and_says_why(entries: str, why: str) -> None:
+    fact = facts_from(f"[numa]\nsocket_memory_mb = {entries}\n")["config.numa.socket_memory"]
+    assert fact.unknown is not None
+    assert fact.unknown.reason is Reason.UNPARSED
+    assert f"line 2: numa.socket_memory_mb: {why}" in detail(fact)
+
+
 def test_a_number_is_no_truth() -> None:
     fact = facts_from("[storage]\nuse_huge_pages = 1\n")["config.storage.use_huge_pages"]
     assert not fact.known
@@ -149,6 +176,15 @@ def test_keys_that_the_server_reads_past_are_counted_and_named() -> None:
     facts = facts_from("[wal]\nbufer_size_mb = 64\n[monitoring]\nport = 1\n[x]\na.b = [1]\n")
     assert facts["telemetry.ignored_keys"].value == (2.0, 2.0)
     assert facts["telemetry.ignored_key_names"].value == "wal.bufer_size_mb, x.a.b"
+
+
+def test_of_thousands_of_keys_that_are_ignored_some_are_named_and_all_are_counted() -> None:
+    facts = facts_from("[x]\n" + "".join(f"key_{number:05} = 1\n" for number in range(20_000)))
+    assert facts["telemetry.ignored_keys"].value == (20_000.0, 20_000.0)
+    named = facts["telemetry.ignored_key_names"].value
+    assert isinstance(named, str)
+    assert named.startswith("x.key_00000, x.key_00001, ")
+    assert named.endswith("x.key_00049 and 19,950 more")
 
 
 @pytest.mark.parametrize(

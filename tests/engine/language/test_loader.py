@@ -98,15 +98,54 @@ def test_a_dialect_names_what_there_is(name: str, text: str, message: str) -> No
     [
         (
             "parameters",
-            "parameters: {config.x.y: {unit: B, restart: restart, doc: x, effects: {op.latncy.p99: '-'}}}",
+            "parameters: {config.x.y: {unit: B, restart: restart, doc: x, effects: {op.latncy.p99: '-'}, title: x}}",
             "2:72: unknown fact op.latncy.p99",
         ),
         (
             "parameters",
-            "parameters: {config.wal.buffer_size: {unit: B, restart: restart, doc: x}}",
+            "parameters: {config.wal.buffer_size: {unit: B, restart: restart, doc: x, title: x}}",
             "2:14: config.wal.buffer_size is defined already",
         ),
-        ("parameters", "parameters: {config.x.y: {unit: B, restart: never, doc: x}}", "2:45: restart is never 'never'"),
+        (
+            "parameters",
+            "parameters: {config.x.y: {unit: B, restart: never, doc: x, title: x}}",
+            "2:45: restart is never 'never'",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {unit: B, restart: host, doc: x}}",
+            "2:26: parameter config.x.y lacks 'title'",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {title: x, unit: B, restart: host, doc: x, formula: fit.storage.hot_tier_siz}}",
+            "2:78: unknown fact fit.storage.hot_tier_siz",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {title: x, unit: B, restart: host, doc: x, formula: mem.total}}",
+            "2:78: mem.total is measured, not derived",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {title: x, unit: s, restart: host, doc: x, formula: fit.storage.hot_tier_size}}",
+            "2:78: config.x.y is a time, and fit.storage.hot_tier_size is an amount of data",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {title: x, kind: bool, restart: host, doc: x, formula: fit.hnsw.m}}",
+            "2:81: config.x.y is true or false, and fit.hnsw.m is a plain number",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {title: x, values: [batch], restart: host, doc: x, formula: fit.wal.sync_mode}}",
+            "2:86: fit.wal.sync_mode may be immediate, which config.x.y never is",
+        ),
+        (
+            "parameters",
+            "parameters: {config.x.y: {title: x, unit: B, restart: host, doc: x, budget: maybe}}",
+            "2:77: budget must be true or false, not 'maybe'",
+        ),
         (
             "targets",
             "targets: [{name: op.latncy.p99, better: lower, doc: x, target: 5ms}]",
