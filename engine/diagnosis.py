@@ -5,6 +5,7 @@ A diagnosis: facts and a rule base in; symptoms, ranked causes, and what could n
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from engram_diagnose.engine.advice.policy import Policy
 from engram_diagnose.engine.facts.admission import admitted
 from engram_diagnose.engine.facts.catalogue import Catalogue, Kind
 from engram_diagnose.engine.facts.fact import Fact, Status, point
@@ -91,6 +92,7 @@ class Diagnosis:
     rules: RuleBase
     catalogue: Catalogue
     scales: Scales
+    policy: Policy
 
     def missed(self) -> tuple[Firing, ...]:
         """The symptoms that are there, most severe first."""
@@ -167,6 +169,7 @@ class Expert:
             self.loaded.rules,
             self.loaded.catalogue,
             self.loaded.scales,
+            self.loaded.policy,
         )
 
     def _cause(self, firing: Firing, memory: Memory, missed: Mapping[str, Sequence[Firing]]) -> Cause:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from engram_diagnose.engine.advice.advise import advise
+from engram_diagnose.engine.advice.decision import Decision
 from engram_diagnose.engine.diagnosis import TARGET_TAG, Cause, Diagnosis
 from engram_diagnose.engine.explanation.instruction import filled_command, literal, wished
 from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
@@ -83,6 +85,7 @@ class _Writer:
                 for firing in diagnosis.firings
                 if firing.rule.kind == "cause" and firing.outcome == "not-applicable"
             ],
+            "advice": [self._decision(one) for one in advise(diagnosis).decisions],
             "coverage": self._coverage(),
             "derived": [
                 self._derived(firing)
@@ -296,6 +299,22 @@ class _Writer:
             return None
         value = literal(change.wanted, key.unit, kind)
         return f"{change.key} = {value}" if value is not None else None
+
+    def _decision(self, decision: Decision) -> Json:
+        """What all causes together come to for one parameter."""
+        spec = self._diagnosis.catalogue.facts.get(decision.name)
+        voices = (decision.chosen, *decision.agreeing)
+        return {
+            "parameter": decision.name,
+            "key": decision.key.key if decision.key is not None else None,
+            "from": fact_text(decision.current, spec),
+            "to": fact_text(decision.wanted, spec) if decision.wanted is not None else decision.chosen.text,
+            "when": decision.group,
+            "standing": decision.standing,
+            "reason": decision.reason or None,
+            "by": list(dict.fromkeys(voice.rule for voice in voices)),
+            "against": [{"rule": one.rule, "to": fact_text(one.wanted, spec)} for one in decision.conflicting],
+        }
 
     # What was not concluded
 

@@ -2,11 +2,11 @@
 What the concluded causes recommend, with the values it comes to here.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from engram_diagnose.engine.explanation.wording import fact_text
-from engram_diagnose.engine.facts.catalogue import Catalogue
+from engram_diagnose.engine.facts.catalogue import Catalogue, ParameterSpec
 from engram_diagnose.engine.facts.fact import Value
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.inference.frames import Seen
@@ -44,31 +44,44 @@ class Remedy:
 def remedies(rule: Rule, seen: Seen, catalogue: Catalogue, dialect: str) -> tuple[Remedy, ...]:
     """The recommendations of a concluded cause whose condition holds; those that change nothing are left out."""
     found = []
-    for recommendation in rule.recommend:
-        if recommendation.condition is not None and truth_of(recommendation.condition, seen) is not Truth.TRUE:
-            continue
+    for recommendation in applicable(rule, seen):
         changes = tuple(_changes(recommendation.settings, seen, catalogue, dialect))
         if changes or recommendation.investigate:
             found.append(Remedy(recommendation, changes))
     return tuple(found)
 
 
+def applicable(rule: Rule, seen: Seen) -> Iterator[Recommendation]:
+    """The recommendations whose condition holds."""
+    for recommendation in rule.recommend:
+        if recommendation.condition is None or truth_of(recommendation.condition, seen) is Truth.TRUE:
+            yield recommendation
+
+
 def _changes(settings: Iterable[Setting], seen: Seen, catalogue: Catalogue, dialect: str) -> Iterable[Change]:
     for setting in settings:
-        proposed, current = value_of(setting.value, seen), seen.value(Reference(setting.parameter))
-        # Compared before it is bounded: a setting beyond what advice may reach is no reason to take it back.
-        if proposed is not None and proposed == current:
-            continue
         change = _change(setting, seen, catalogue, dialect)
         if change.wanted is None or change.wanted != change.current:
             yield change
+
+
+def wanted_value(setting: Setting, seen: Seen, spec: ParameterSpec) -> Value | None:
+    """
+    What a setting comes to here, within its parameter's bounds; None when something it needs is unknown.
+
+    What is so already stays so: a value beyond what advice may reach is no reason to take it back.
+    """
+    proposed = value_of(setting.value, seen)
+    if proposed is not None and proposed == seen.value(Reference(setting.parameter)):
+        return proposed
+    return _bounded(proposed, spec.low, spec.high)
 
 
 def _change(setting: Setting, seen: Seen, catalogue: Catalogue, dialect: str) -> Change:
     spec = catalogue.parameters[setting.parameter]
     fact = catalogue.facts.get(setting.parameter)
     current = seen.value(Reference(setting.parameter))
-    wanted = _bounded(value_of(setting.value, seen), spec.low, spec.high)
+    wanted = wanted_value(setting, seen, spec)
     keys = catalogue.dialects[dialect].keys if dialect in catalogue.dialects else None
     key = keys[setting.parameter].key if keys and setting.parameter in keys else ""
     return Change(

@@ -10,6 +10,7 @@ from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.reading import baseline_facts, facts_of_bundle
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert, Subject
 from engram_diagnose.engine.facts.catalogue import TARGET_SETS
+from engram_diagnose.engine.facts.fact import Fact
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.engine.language.stages import needs
@@ -38,17 +39,19 @@ def diagnose_bundle(
     *,
     baseline: Bundle | None = None,
     target_set: str = "",
+    stated: Iterable[Fact] = (),
     decide: Decide = decide_with_closures,
 ) -> Diagnosis:
     """
     Diagnose a bundle. The same bundle, rules and options give the same diagnosis to the last bit.
 
-    `target_set` replaces the set the bundle was collected for.
+    `target_set` replaces the set the bundle was collected for; `stated` facts stand above what was measured.
     """
     wanted, catalogue = wanted_facts(expert.loaded), expert.loaded.catalogue
     facts = facts_of_bundle(bundle, catalogue, wanted)
     if baseline is not None:
         facts += baseline_facts(facts_of_bundle(baseline, catalogue, _bases(wanted)))
+    facts += stated
     subject = Subject(
         bundle.instance,
         # Whoever asks from elsewhere is not where the server runs.

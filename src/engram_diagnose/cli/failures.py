@@ -2,33 +2,30 @@
 Errors as an operator reads them: what, where, and what to do next; and the exit code of each.
 """
 
+from typing import Final
+
 import click
 
 from engram_diagnose.cli.output import NOT_COLLECTED, USAGE
 
+_NOT_COLLECTED: Final = frozenset({"BenchmarkError", "BundleError", "NothingToCollectError", "NothingToCompareError"})
+"""By name, so that no command pays for importing what can only fail in another."""
+
 
 def report(error: ValueError) -> int | None:
-    """Print one of our errors to stderr and give its exit code; None for an error that is not ours."""
-    from engram_diagnose.collectors.bundle_format import BundleError
-    from engram_diagnose.collectors.gather import NothingToCollectError
-    from engram_diagnose.engine.inference.durable import EngineUnavailable
-    from engram_diagnose.engine.language.problem import RuleBaseError
-    from engram_diagnose.render.named import NotInDiagnosisError
+    """
+    Print one of our errors to stderr and give its exit code; None for an error that is not ours.
 
-    if isinstance(error, RuleBaseError):
+    Ours are the errors that a module of this package defines: each says what, where and what to do next.
+    """
+    kind = type(error)
+    if not kind.__module__.startswith("engram_diagnose."):
+        return None
+    if kind.__name__ == "RuleBaseError":
         _report_rules(error)
         return USAGE
-    codes = {
-        BundleError: NOT_COLLECTED,
-        NothingToCollectError: NOT_COLLECTED,
-        EngineUnavailable: USAGE,
-        NotInDiagnosisError: USAGE,
-    }
-    for kind, code in codes.items():
-        if isinstance(error, kind):
-            click.echo(f"engram-diagnose: {error}", err=True)
-            return code
-    return None
+    click.echo(f"engram-diagnose: {error}", err=True)
+    return NOT_COLLECTED if kind.__name__ in _NOT_COLLECTED else USAGE
 
 
 def _report_rules(error: object) -> None:

@@ -42,6 +42,7 @@ class _Writer:
         view = self._view
         self._verdict()
         self._causes("Causes", "causes", view.detailed, view.further)
+        self._changes()
         self._unexplained()
         self._causes("Also concluded", "idle", (), view.idle)
         self._masked()
@@ -154,6 +155,11 @@ class _Writer:
             self._heading("Not explained", "unexplained")
             for item in self._view.unexplained:
                 self._page.put(*_missed(item), indent=3, hang=2)
+
+    def _changes(self) -> None:
+        if self._view.changes:
+            self._heading("Changes", "changes")
+            self._list(self._view.changes)
 
     def _masked(self) -> None:
         if self._view.masked:

@@ -23,6 +23,7 @@ _IDS: Final = 6
 _DERIVED: Final = 8
 NOTES: Final = {
     "causes": "the worst missed target first, then by what they explain",
+    "changes": "one decision per setting; engram-diagnose tune makes them a patch",
     "unexplained": "by any cause that was concluded",
     "idle": "they explain no missed target",
     "masked": "what a cause above imitates: test again once that is gone",
@@ -76,6 +77,7 @@ class Report(NamedTuple):
     detailed: tuple[CauseView, ...]
     further: tuple[CauseView, ...]
     idle: tuple[CauseView, ...]
+    changes: tuple[Listed, ...]
     masked: tuple[CauseView, ...]
     experimental: tuple[CauseView, ...]
     unexplained: tuple[Missed, ...]
@@ -112,6 +114,7 @@ def report(document: Json, *, verbose: bool = False) -> Report:
         detailed=tuple(telling[:full]),
         further=tuple(telling[full:]),
         idle=tuple(idle),
+        changes=tuple(map(_decided, document["advice"])),
         masked=tuple(masked),
         experimental=tuple(experimental),
         unexplained=_unexplained(document),
@@ -226,6 +229,13 @@ def _unexplained(document: Json) -> tuple[Missed, ...]:
 
 
 # Lists
+
+
+def _decided(item: Json) -> Listed:
+    """One decision: what to set, or why it is not set."""
+    against = "".join(f"; {other['rule']} asks for {other['to']}" for other in item["against"])
+    when = item["when"] if item["standing"] == "advised" else item["reason"]
+    return Listed(item["key"] or item["parameter"], item["by"][0], f"{item['from']} -> {item['to']} ({when}){against}")
 
 
 def _suppressed(item: Json) -> Listed:

@@ -1,0 +1,85 @@
+"""`engram-diagnose tune`: what to change, as a patch; apply it, undo it, look back."""
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engram_diagnose.cli.options import (
+    login_options,
+    refuse_beside_bundle,
+    rules_option,
+    source_options,
+    target_set_option,
+)
+from engram_diagnose.wizard.flags import answer_options
+
+FORMATS = ("text", "json", "patch")
+_BESIDE_BUNDLE = frozenset({"config_file", "target_set"})
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--bundle", metavar="FILE", help="Advise on a bundle instead of collecting.")
+@click.option(
+    "--size", "sizing", is_flag=True, help="Fit every parameter to the host and the workload, healthy or not."
+)
+@click.option("--interactive", "-i", is_flag=True, help="Ask what cannot be detected, and go through each value.")
+@answer_options
+@click.option("--only", multiple=True, metavar="KEY", help="Advise on this parameter or key only; may be repeated.")
+@click.option("--without", multiple=True, metavar="KEY", help="Leave this parameter or key as it is; may be repeated.")
+@click.option(
+    "--in-effect", is_flag=True, help="Say that the server runs with its file, although that is newer than it."
+)
+@click.option("--apply", "applying", is_flag=True, help="Write the changes into the configuration, with a backup.")
+@click.option("--patch", "patch_file", metavar="FILE", help="With --apply: a patch that was kept with --output.")
+@click.option("--rollback", is_flag=True, help="Put the configuration back to what it was, byte for byte.")
+@click.option("--history", is_flag=True, help="Show what was applied, what it promised and what it brought.")
+@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--output", "-o", default="", metavar="FILE", help="Keep the patch there, to review and apply it later.")
+@click.option("--save", metavar="FILE", help="Keep the bundle that was collected, for verify.")
+@source_options
+@login_options
+@target_set_option
+@rules_option
+@click.pass_context
+def command(ctx: click.Context, /, **given: Any) -> None:
+    """
+    Advise on the configuration: one consistent set of changes, as a patch.
+
+    Shows the patch and writes nothing, unless told with --apply. Never restarts a server. Exit: 0 done or shown,
+    2 usage or refused, 3 nothing could be collected.
+    """
+    from engram_diagnose.cli import tuning
+
+    refuse_together(given)
+    if given["rollback"]:
+        tuning.roll_back(given["config_file"])
+    elif given["history"]:
+        tuning.show_history(given["instance"], given["form"], given["output"])
+    elif given["patch_file"]:
+        tuning.apply_patch(Path(given["patch_file"]), given["config_file"])
+    else:
+        if given["bundle"]:
+            collection = {option.name for option in ctx.command.params if option.name} & _collection(given)
+            refuse_beside_bundle(ctx, (collection | {"save"}) - _BESIDE_BUNDLE)
+        tuning.advise(given)
+
+
+def _collection(given: dict[str, Any]) -> set[str]:
+    """The options that say what to collect."""
+    from engram_diagnose.cli.tuning import OWN
+
+    return set(given) - OWN
+
+
+def refuse_together(given: dict[str, Any]) -> None:
+    """Say which options contradict each other; raises `click.UsageError`."""
+    chosen = [name for name in ("rollback", "history", "patch_file") if given[name]]
+    if len(chosen) > 1:
+        raise click.UsageError("--rollback, --history and --patch exclude each other")
+    if given["patch_file"] and not given["applying"]:
+        raise click.UsageError("--patch names what to apply: give --apply with it")
+    if chosen and given["bundle"]:
+        raise click.UsageError(f"--{chosen[0].removesuffix('_file')} needs no bundle; leave one of them out")
+    if chosen and given["interactive"]:
+        raise click.UsageError(f"--{chosen[0].removesuffix('_file')} asks nothing; leave --interactive out")

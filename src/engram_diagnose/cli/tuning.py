@@ -1,0 +1,181 @@
+"""
+What `tune` does: advise and print, apply, roll back, look back.
+"""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any, Final
+
+import click
+
+from engram_diagnose.applying import apply_now, apply_saved, history_of, ledger_or_none, undo
+from engram_diagnose.cli.options import progress, request_of, say
+from engram_diagnose.cli.output import text_width, write_text
+from engram_diagnose.collectors.bundle import read_bundle
+from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.diagnosing import collect_bundle, save_bundle, sizing_bundle
+from engram_diagnose.engine.diagnosis import Expert, expert
+from engram_diagnose.patch.apply import AlreadyApplied, AppliedFile
+from engram_diagnose.render.tuning import render_tuning
+from engram_diagnose.rulebase import load_rules
+from engram_diagnose.tuning import CannotTuneError, Tuning, Wish, application_of, configuration_of, tune
+
+OWN: Final = frozenset({"bundle", "sizing", "interactive", "only", "without", "in_effect", "applying", "patch_file",
+                        "rollback", "history", "form", "output", "save", "packs", "workload", "cores", "memory",
+                        "storage", "numa_nodes", "simd"})  # fmt: skip
+"""Options that are tune's own; all others say what to collect."""
+
+
+def advise(given: dict[str, Any]) -> None:
+    """Collect or read, advise, print; with `applying` also write."""
+    collection = {name: value for name, value in given.items() if name not in OWN}
+    target_set, named = collection["target_set"] or "", collection["config_file"]
+    bundle = _bundle(given, collection)
+    if given["save"]:
+        save_bundle(given["save"], bundle, say=say)
+    found = _tuning(bundle, expert(load_rules(given["packs"])), _wish(given), named, target_set, given["interactive"])
+    if found is None:
+        say("nothing was changed")
+        return
+    _print(found, given["form"], given["output"])
+    if given["applying"] or (given["interactive"] and _wants_it(found)):
+        _apply(found)
+
+
+def _bundle(given: dict[str, Any], collection: dict[str, Any]) -> Bundle:
+    if given["bundle"]:
+        return read_bundle(given["bundle"])
+    collect = sizing_bundle if given["sizing"] or given["interactive"] else collect_bundle
+    return collect(request_of(dict(collection)), given["packs"], say=say, progress=progress)
+
+
+def _wish(given: dict[str, Any]) -> Wish:
+    from engram_diagnose.wizard.flags import facts_of_options
+
+    return Wish(
+        sizing=given["sizing"] or given["interactive"],
+        only=frozenset(given["only"]),
+        without=frozenset(given["without"]),
+        stated=facts_of_options(given),
+        in_effect=given["in_effect"],
+    )
+
+
+def _tuning(bundle: Bundle, ready: Expert, wish: Wish, named: str, target_set: str, interactive: bool) -> Tuning | None:
+    configuration = configuration_of(bundle, named)
+    history = history_of(ledger_or_none(say=say, make=False), configuration.name, bundle.instance, say=say)
+    now = time.time()
+
+    def tuned(wanted: Wish) -> Tuning:
+        return tune(bundle, ready, configuration, wanted, now=now, history=history, target_set=target_set)
+
+    if not interactive:
+        return tuned(wish)
+    from engram_diagnose.wizard.interview import interview
+
+    answered = interview(tuned, _ask, say, wish)
+    return tuned(answered) if answered is not None else None
+
+
+def _ask(prompt: str, default: str) -> str:
+    """One answer from the terminal or the pipe; the default at its end. Raises `KeyboardInterrupt` and `EOFError`."""
+    click.echo(f"{prompt} [{default}]: " if default else f"{prompt}: ", nl=False, err=True)
+    line = sys.stdin.readline()
+    if not line:
+        raise EOFError
+    return line.strip()
+
+
+def _wants_it(found: Tuning) -> bool:
+    """Asked at the end of the wizard, of somebody who is there to be asked."""
+    if not found.changes or found.configuration.path is None or not sys.stdin.isatty():
+        return False
+    return click.confirm(f"Write this to {found.configuration.path}?", default=False, err=True)
+
+
+def _print(found: Tuning, form: str, output: str) -> None:
+    if output:
+        write_text(Path(output), patch_text(found))
+        say(f"patch written to {output}")
+    if form == "json":
+        click.echo(json.dumps(found.document, indent=2, ensure_ascii=False, allow_nan=False))
+    elif form == "patch":
+        click.echo(patch_text(found), nl=False)
+    else:
+        terminal = sys.stdout.isatty()
+        color = terminal and not os.environ.get("NO_COLOR")
+        width = text_width(terminal=terminal)
+        click.echo(render_tuning(found.document, console_width=width, color=color), nl=False, color=color)
+
+
+def patch_text(found: Tuning) -> str:
+    """The patch file; raises `CannotTuneError` where there can be none."""
+    if not found.changes:
+        raise CannotTuneError("there is nothing to change in the file, so there is no patch")
+    if found.configuration.masked:
+        raise CannotTuneError(
+            f"the bundle holds {found.configuration.name} without its secrets, and a patch is made for the whole file; "
+            "give the file itself with --config"
+        )
+    from engram_diagnose.history.memo import memo_line
+    from engram_diagnose.render.patch import render_patch
+
+    return render_patch(found.document, memo_line(application_of(found, at=0.0, patch="")))
+
+
+def _apply(found: Tuning) -> None:
+    configuration = found.configuration
+    if not found.changes:
+        say("nothing to apply: no change to the file is advised")
+        return
+    if configuration.path is None:
+        raise CannotTuneError(f"{configuration.name} is not on this host; name the file with --config")
+    now = time.time()
+    application = application_of(found, at=now, patch=patch_text(found))
+    outcome = apply_now(application, configuration.path, found.result, ledger_or_none(say=say), say=say)
+    _report(outcome, configuration.path)
+
+
+def apply_patch(patch: Path, named: str) -> None:
+    """Apply a patch that was kept."""
+    try:
+        text = patch.read_bytes().decode("utf-8", "surrogateescape")
+    except OSError as error:
+        raise CannotTuneError(f"cannot read {patch}: {error.strerror}") from None
+    outcome = apply_saved(text, Path(named) if named else None, ledger_or_none(say=say), now=time.time(), say=say)
+    _report(outcome, Path(outcome.path))
+
+
+def _report(outcome: AppliedFile | AlreadyApplied, path: Path) -> None:
+    if isinstance(outcome, AlreadyApplied):
+        say(f"{path} is as the patch leaves it already; nothing was written")
+        return
+    say(f"applied to {path}; what it was is kept in {outcome.backup}")
+    say("nothing was restarted: the server reads it at its next start")
+    say(f"to undo it: engram-diagnose tune --rollback --config {path}")
+    say("to see whether it helped: engram-diagnose verify --before BEFORE.bundle --after AFTER.bundle")
+
+
+def roll_back(named: str) -> None:
+    """Put back what was there before."""
+    if not named:
+        raise click.UsageError("--rollback needs --config FILE, the configuration to put back")
+    outcome = undo(Path(named), ledger_or_none(say=say), say=say)
+    say(f"{outcome.path} is as it was before, from {outcome.restored_from}; restart the server to run with it")
+
+
+def show_history(instance: str, form: str, output: str) -> None:
+    """What was applied, what it promised and what it brought."""
+    from engram_diagnose.history import open_ledger
+    from engram_diagnose.history.view import history_document, history_text
+
+    with open_ledger() as ledger:
+        document = history_document(ledger, instance, catalogue=load_rules().catalogue)
+    text = json.dumps(document, indent=2, ensure_ascii=False) if form == "json" else history_text(document)
+    if output:
+        write_text(Path(output), text)
+    else:
+        click.echo(text, nl=not text.endswith("\n"))
