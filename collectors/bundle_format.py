@@ -15,6 +15,8 @@ FORMAT = "engram-diagnose/bundle/v1"
 FAMILY = "engram-diagnose/bundle/"
 ANSWER_TEXTS = ("collector", "name", "host", "reason", "detail")
 """The texts of an answer; beside them stand its time and its body."""
+HOST_ALONE = "host_alone"
+"""The option of a bundle that speaks of a host on which no server runs yet."""
 
 
 class BundleError(ValueError):

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
-from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.bundle_format import HOST_ALONE, Bundle
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.files import configuration, configuration_paths, server_environment
 from engram_diagnose.collectors.capture.http import http_answer
-from engram_diagnose.collectors.capture.local import capture_local
+from engram_diagnose.collectors.capture.local import capture_host, capture_local
 from engram_diagnose.collectors.capture.machine import Machine, host_identity
 from engram_diagnose.collectors.capture.names import names_this_host
 from engram_diagnose.collectors.capture.storage import data_directory
@@ -50,6 +50,9 @@ PRESENT: Final = 30.0
 FUTURE: Final = 60.0
 """Seconds by which an instant may lie ahead of this host's clock, which need not be that of who names it."""
 
+_NOT_RUNNING: Final = ("SOURCE_ABSENT", "PTRACE_DENIED")
+"""Why no process was found on this host; other reasons say that the server is elsewhere, or was left out."""
+
 _OF_TODAY: Final = "today's configuration is no evidence of the past; give --config FILE if it was the same then"
 
 
@@ -60,7 +63,8 @@ class Request:
 
     `at` is the instant of the diagnosis (seconds since the epoch; 0 is now), `seconds` how long local counters are
     watched, `before` how long before `at` the quiet time lies that `@before` facts speak of. `statements` are what the
-    operator says of the server, as facts.
+    operator says of the server, as facts. With `sizing` a host on which no server runs yet is taken for the one it will
+    run on, unless something was named that tells of a server elsewhere.
     """
 
     prometheus: PrometheusOptions | None = None
@@ -79,6 +83,7 @@ class Request:
     local: bool = True
     target_set: str = "target"
     statements: Mapping[str, float | str] = field(default_factory=dict)
+    sizing: bool = False
 
 
 Progress = Callable[[str], None]
@@ -134,7 +139,8 @@ class _Gathering:
             local = pool.submit(self._local)
             direct = [] if self._past else self._direct(dialect)
             answers = (*metrics, *local.result(), *direct, *self._configuration(dialect))
-        past: dict[str, object] = {"past": True} if self._past else {}
+        alone = self._alone()
+        marks: dict[str, object] = {"past": True} if self._past else {HOST_ALONE: True} if alone else {}
         return Bundle(
             time=request.at,
             tool=tool,
@@ -144,8 +150,8 @@ class _Gathering:
             host_name=self._identity.name,
             targets_set=request.target_set,
             options={"window": DEFAULT_WINDOW, "before": request.before, "statements": dict(request.statements),
-                     "node_instance": request.node_instance, "local": isinstance(self._target(), LocalTarget),
-                     "prometheus_version": self._version, "job": self._chosen.job, **past},
+                     "node_instance": request.node_instance, "local": alone or isinstance(self._target(), LocalTarget),
+                     "prometheus_version": self._version, "job": self._chosen.job, **marks},
             rules=rules,
             answers=answers,
         )  # fmt: skip
@@ -235,13 +241,21 @@ class _Gathering:
         options = self._request.prometheus
         return urlsplit(options.url).hostname or "" if options else ""
 
+    def _alone(self) -> bool:
+        """Whether this host is to be sized for a server that nobody named and that does not run here yet."""
+        request, target = self._request, self._target()
+        elsewhere = request.prometheus or self._named_url() or request.pid or self._past
+        return request.sizing and not elsewhere and isinstance(target, NoTarget) and target.reason in _NOT_RUNNING
+
     def _named_url(self) -> str:
         return self._request.server_url or self._request.metrics_url
 
     def _local(self) -> list[Answer]:
         target, request = self._target(), self._request
         if isinstance(target, NoTarget):
-            return capture_local(self._machine, target)
+            # Of a host without the server only what does not move matters, so its counters are not watched.
+            host = capture_host(self._machine, data_dir=request.data_dir, seconds=0) if self._alone() else []
+            return [*capture_local(self._machine, target), *host]
         if self._past:
             why = NoTarget("WINDOW_NOT_COLLECTED", "this host's counters are of now, and the diagnosis is of the past")
             return capture_local(self._machine, why)

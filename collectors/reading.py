@@ -7,13 +7,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import Final
 
-from engram_diagnose.collectors.bundle_format import Bundle, BundleError
+from engram_diagnose.collectors.bundle_format import HOST_ALONE, Bundle, BundleError
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.instances import NODE_DIALECT, USUAL_DIALECT
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.endpoints import HEALTH, facts_of_endpoints, facts_of_health
 from engram_diagnose.collectors.parse.engram_json import absent_metrics, expected_metrics, facts_of_engram_json
-from engram_diagnose.collectors.parse.local import LOCAL_FACTS, facts_of_local
+from engram_diagnose.collectors.parse.local import LOCAL_FACTS, facts_of_host, facts_of_local
 from engram_diagnose.collectors.prometheus.facts import facts_of_scrapes, facts_of_series
 from engram_diagnose.collectors.prometheus.functions import semantics_of
 from engram_diagnose.collectors.prometheus.labels import label
@@ -151,7 +151,13 @@ class _Reading:
     # The other collectors
 
     def _local(self) -> list[Fact]:
-        return facts_of_local(self._bundle.answers)
+        """What this machine says of itself and of the server on it; of itself alone where none runs on it yet."""
+        facts = facts_of_local(self._bundle.answers)
+        if self._bundle.options.get(HOST_ALONE) is not True:
+            return facts
+        host = facts_of_host(self._bundle.answers)
+        names = {fact.name for fact in host}
+        return [*host, *(fact for fact in facts if fact.name not in names)]
 
     def _direct(self) -> list[Fact]:
         answers = self._bundle.of("http")

@@ -57,8 +57,14 @@ def capture_host(
     seconds: float = WINDOW_SECONDS,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Answer]:
-    """The machine alone, for sizing a server that does not run yet."""
+    """
+    The machine alone, for sizing a server that does not run yet.
+
+    With 0 seconds its counters are read once, and no rate comes of them.
+    """
     first = [*host_static(machine), *storage(machine, data_dir), *host_moving(machine)]
+    if not seconds:
+        return first
     sleep(seconds)
     return first + host_moving(machine)
 

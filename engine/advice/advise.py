@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 
 from engram_diagnose.engine.advice.budget import Budget, within_budget
+from engram_diagnose.engine.advice.choice import Choice
 from engram_diagnose.engine.advice.decision import (
     GROUPS,
     Decision,
@@ -56,7 +57,9 @@ class Advice:
         return tuple(decision for decision in self.decisions if decision.standing == standing)
 
 
-def advise(diagnosis: Diagnosis, *, sizing: bool = False, past: Past | None = None) -> Advice:
+def advise(
+    diagnosis: Diagnosis, *, sizing: bool = False, past: Past | None = None, choice: Choice | None = None
+) -> Advice:
     """
     Decide about every parameter that a cause, or with `sizing` a table, asks to change.
 
@@ -72,7 +75,8 @@ def advise(diagnosis: Diagnosis, *, sizing: bool = False, past: Past | None = No
         proposals += of_sizing(diagnosis)
     measured = _measured(diagnosis, policy.uptime)
     decided = [one for group in _by_parameter(proposals) if (one := _decide(group, diagnosis)) is not None]
-    settled = [_settled(one, past or Past(), measured, policy) for one in decided]
+    chosen = choice or Choice()
+    settled = [chosen.applied(_settled(one, past or Past(), measured, policy)) for one in decided if chosen.admits(one)]
     decisions, budget = within_budget(sorted(settled, key=_order), diagnosis, policy.budget)
     ordered = tuple(sorted(decisions, key=_order))
     return Advice(ordered, budget, expectations(ordered, diagnosis), refused, sizing)

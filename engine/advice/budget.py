@@ -62,7 +62,8 @@ def within_budget(
 
 def _expendable(decisions: Sequence[Decision]) -> list[Decision]:
     """The increases that take memory: tables' before causes', those of the last cause first."""
-    found = [one for one in decisions if one.standing == "advised" and one.parameter.budget and _raises(one)]
+    found = [one for one in decisions if one.standing == "advised" and one.parameter.budget and not one.own
+             and _raises(one)]  # fmt: skip
     return sorted(found, key=lambda one: (-one.chosen.rank, one.name), reverse=False)
 
 

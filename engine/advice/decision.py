@@ -26,7 +26,8 @@ class Decision:
 
     `current` is the value in effect when it was measured. `chosen` decided it; `agreeing` ask for the same,
     `conflicting` for something else. Of the standings, only `advised` is to be done: `ignored` is not read by this
-    release, `held` waits for the `reason` given, `unknown` cannot be computed. `notes` say what bounded the value.
+    release, `held` waits for the `reason` given, `unknown` cannot be computed. `notes` say what bounded the value; an
+    `own` value is the operator's, and nothing cuts it.
     """
 
     parameter: ParameterSpec
@@ -40,6 +41,7 @@ class Decision:
     standing: Standing = "advised"
     reason: str = ""
     notes: tuple[str, ...] = ()
+    own: bool = False
 
     @property
     def name(self) -> str:

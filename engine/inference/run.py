@@ -29,15 +29,17 @@ def infer(
     Run a rule base over facts. `at` is the time (seconds since the epoch) that derived facts are stamped with.
 
     The outcome does not depend on the order of the rules, nor on that of the facts, unless two known ones share a
-    name and a scope: the later one then stands.
+    name and a scope: the later one then stands. A recorded fact stands before what a rule derives: somebody said so.
     """
-    frames = Frames(Memory(facts), rules.slots)
+    memory = Memory(facts)
+    said = {fact.key for fact in memory.plain.values() if fact.status is Status.RECORDED}
+    frames = Frames(memory, rules.slots)
     firings: list[Firing] = []
     for stage in rules.stages:
         decided, derived = _run_stage(stage, frames, decide, at)
         firings += decided
         if derived:
-            frames.add(derived)
+            frames.add(fact for fact in derived if fact.key not in said)
     return Inference(frames.memory, tuple(firings))
 
 

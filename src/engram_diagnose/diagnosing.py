@@ -5,6 +5,7 @@ What the commands do: collect a bundle, read one, make the document of a diagnos
 import json
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
@@ -12,18 +13,20 @@ import click
 
 from engram_diagnose import __version__
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle, write_bundle
-from engram_diagnose.collectors.bundle_format import Bundle, BundleError
+from engram_diagnose.collectors.bundle_format import HOST_ALONE, Bundle, BundleError
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
+from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.rulebase import load_rules
 from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
 
 if TYPE_CHECKING:
     from engram_diagnose.collectors.gather import Request
 
-__all__ = ["collect_bundle", "diagnosis_document", "evaluator", "read_bundle", "save_bundle", "unanswered"]
+__all__ = ["collect_bundle", "diagnosis_document", "evaluator", "read_bundle", "save_bundle", "sizing_bundle",
+           "unanswered"]  # fmt: skip
 
 Say = Callable[[str], None]
 
@@ -35,7 +38,6 @@ def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progr
     Raises `NothingToCollectError`, `RuleBaseError`, or `click.UsageError` for a dialect there is not.
     """
     # What collects takes as long to import as what diagnoses, and a bundle needs none of it.
-    from engram_diagnose.collectors.gather import gather
     from engram_diagnose.discovery import discover
 
     loaded = load_rules(packs)
@@ -45,13 +47,36 @@ def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progr
     found = discover(request)
     for note in found.notes:
         say(note)
-    gathered = gather(found.request, loaded.catalogue, wanted_facts(loaded), now=time.time(),
-                      tool=f"engram-diagnose {__version__}", rules=rule_digests(loaded), progress=progress)  # fmt: skip
-    # What is diagnosed is what is kept: the bundle as it reads again.
-    bundle = read_bundle(encode_bundle(gathered))
+    bundle = _gathered(found.request, loaded, progress)
+    if request.sizing and found.request != request and _knows_no_server(bundle):
+        say("it knows of no Engram server")  # nobody named it either
+        bundle = _gathered(request, loaded, progress)
     for note in (*looked_at(bundle), *unanswered(bundle)):
         say(note)
     return bundle
+
+
+def sizing_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progress: Say) -> Bundle:
+    """
+    As `collect_bundle`; but where neither a server nor anybody who knows of one is found, of this host alone, and
+    without it (`--no-local`) of nothing: then only what the operator states counts.
+    """
+    return collect_bundle(replace(request, sizing=True), packs, say=say, progress=progress)
+
+
+def _gathered(request: "Request", loaded: Loaded, progress: Say) -> Bundle:
+    """What is diagnosed is what is kept: the bundle as it reads again."""
+    from engram_diagnose.collectors.gather import gather
+
+    bundle = gather(request, loaded.catalogue, wanted_facts(loaded), now=time.time(),
+                    tool=f"engram-diagnose {__version__}", rules=rule_digests(loaded), progress=progress)  # fmt: skip
+    return read_bundle(encode_bundle(bundle))
+
+
+def _knows_no_server(bundle: Bundle) -> bool:
+    """Whether Prometheus was asked in vain, and no process was found here either."""
+    asked = [*bundle.of("prometheus"), *bundle.of("target")]
+    return not any(answer.answered for answer in asked)
 
 
 def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
@@ -66,12 +91,18 @@ def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
 
 
 def looked_at(bundle: Bundle) -> list[str]:
-    """Which local process was taken for the server: a wrong one would speak as confidently."""
+    """Which local process was taken for the server, or which host for its own: a wrong one speaks as confidently."""
+    if bundle.options.get(HOST_ALONE) is True:
+        return [*_ALONE]
     targets = [answer for answer in bundle.of("target") if answer.answered]
     found = [json.loads(answer.body or "{}") for answer in targets]
     return [f"looked at process {target.get('pid')} ({target.get('name')}) on this host" for target in found]
 
 
+_ALONE: Final = (
+    "no server was found here; this host is taken for the one it will run on",
+    "where a container or a service limits it, state --cores and --memory",
+)
 _ASKED: Final = {
     "prometheus": "Prometheus",
     "exposition": "the metrics",
@@ -91,6 +122,8 @@ def unanswered(bundle: Bundle) -> list[str]:
     unknown stands in the diagnosis.
     """
     without = [answer for answer in bundle.answers if not answer.answered and answer.reason not in _UNSAID]
+    if bundle.options.get(HOST_ALONE) is True:
+        without = [answer for answer in without if answer.collector != "target"]  # `looked_at` says it
     asked = [answer for answer in without if answer.collector in _ASKED and not answer.name.startswith("before ")]
     gone = [f"this host: {answer.detail}" for answer in without if answer.reason == "TARGET_GONE"]
     return list(dict.fromkeys([*map(_line, asked), *gone]))

@@ -26,7 +26,7 @@ def discover(request: Request) -> Discovered:
     """
     Fill in what the operator left out.
 
-    Raises `NothingToCollectError` when nothing was named and nothing is here.
+    Raises `NothingToCollectError` when nothing was named and nothing is here, but for sizing, which needs no server.
     """
     if request.prometheus or request.metrics_url or request.server_url:
         return Discovered(request)
@@ -38,7 +38,7 @@ def discover(request: Request) -> Discovered:
         target = local_target(request.instance)
         if isinstance(target, LocalTarget):
             notes.append(f"found {target.name} (process {target.pid}, {target.how})")
-    if not (notes or request.pid or request.config_file):
+    if not (notes or request.pid or request.config_file or request.sizing):
         raise NothingToCollectError(
             f"no Engram server was found on this host, and no Prometheus on port {PROMETHEUS_PORT}.\n"
             "  Name a source:       engram-diagnose --prometheus http://prometheus:9090 [--instance HOST:PORT]\n"

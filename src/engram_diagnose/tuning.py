@@ -4,7 +4,7 @@ From a bundle to a patch: the diagnosis, one decision per parameter, and the con
 
 import hashlib
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
 
@@ -12,6 +12,7 @@ from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.engine.advice.advise import Advice, advise
+from engram_diagnose.engine.advice.choice import Choice
 from engram_diagnose.engine.advice.decision import Decision, same
 from engram_diagnose.engine.advice.document import advice_document, prediction_document
 from engram_diagnose.engine.advice.learning import adjusted, learned
@@ -103,7 +104,8 @@ def tune(bundle: Bundle, expert: Expert, configuration: Configuration, wish: Wis
     diagnosis = diagnose_bundle(bundle, expert, target_set=target_set, stated=wish.stated)
     moved = _moved(configuration, diagnosis, dialect)
     past = Past(history.applications, history.realised, moved, None if wish.in_effect else configuration.modified)
-    advice = _narrowed(advise(diagnosis, sizing=wish.sizing, past=past), wish)
+    choice = Choice(wish.only, wish.without, wish.values)
+    advice = advise(diagnosis, sizing=wish.sizing, past=past, choice=choice)
     predictions, taught = _predictions(advice, history, diagnosis.policy.least_cases)
     result = edited(configuration.content, _assignments(advice, configuration, dialect), name=configuration.name)
     document = advice_document(advice, diagnosis)
@@ -181,24 +183,6 @@ def _check_names(wish: Wish, expert: Expert, dialect: Dialect | None) -> None:
                 f"{name} is neither a parameter nor a key of the configuration; "
                 "see the names in docs/reference/parameters.md, or with: engram-diagnose tune --size"
             )
-
-
-def _narrowed(advice: Advice, wish: Wish) -> Advice:
-    """The decisions the operator wants to see, with the values chosen instead."""
-    chosen = [_replaced(one, wish.values) for one in advice.decisions if _wanted(one, wish)]
-    return replace(advice, decisions=tuple(chosen))
-
-
-def _wanted(decision: Decision, wish: Wish) -> bool:
-    names = {decision.name, decision.key.key if decision.key is not None else decision.name}
-    return not names & wish.without and (not wish.only or bool(names & wish.only))
-
-
-def _replaced(decision: Decision, values: Mapping[str, Value]) -> Decision:
-    value = values.get(decision.name)
-    if value is None or decision.standing != "advised":
-        return decision
-    return replace(decision, wanted=value, notes=(*decision.notes, "the value is the operator's"))
 
 
 # What the file becomes

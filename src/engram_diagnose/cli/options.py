@@ -85,14 +85,14 @@ def together(*options: Callable[[Command], Command]) -> Callable[[Command], Comm
     return apply
 
 
-def _option(*names: str, **settings: Any) -> Callable[[Command], Command]:
+def named_option(*names: str, **settings: Any) -> Callable[[Command], Command]:
     """An option that ENGRAM_DIAGNOSE_<NAME> sets as well."""
     longest = max((name for name in names if name.startswith("--")), key=len)
     variable = "ENGRAM_DIAGNOSE_" + longest.lstrip("-").split("/")[0].replace("-", "_").upper()
     return click.option(*names, envvar=variable, **settings)
 
 
-rules_option = _option(
+rules_option = named_option(
     "--rules",
     "packs",
     multiple=True,
@@ -102,86 +102,88 @@ rules_option = _option(
 )
 
 source_options = together(
-    _option("--prometheus", metavar="URL", help="Prometheus (or Thanos, Mimir, VictoriaMetrics) to ask."),
-    _option("--instance", default="", metavar="HOST:PORT", help="The server, as Prometheus calls it."),
-    _option(
+    named_option("--prometheus", metavar="URL", help="Prometheus (or Thanos, Mimir, VictoriaMetrics) to ask."),
+    named_option("--instance", default="", metavar="HOST:PORT", help="The server, as Prometheus calls it."),
+    named_option(
         "--node-instance",
         default="",
         metavar="HOST:PORT",
         help="The node exporter of the server's host, as Prometheus calls it.",
     ),
-    _option("--metrics", "metrics_url", default="", metavar="URL", help="A plain exposition endpoint, scraped twice."),
-    _option(
+    named_option(
+        "--metrics", "metrics_url", default="", metavar="URL", help="A plain exposition endpoint, scraped twice."
+    ),
+    named_option(
         "--server",
         "server_url",
         default="",
         metavar="URL",
         help="The server's own address, for its health and JSON metrics.",
     ),
-    _option("--config", "config_file", default="", metavar="FILE", help="The server's configuration file."),
-    _option(
+    named_option("--config", "config_file", default="", metavar="FILE", help="The server's configuration file."),
+    named_option(
         "--data-dir",
         default="",
         metavar="DIR",
         help="Where the server keeps its data; decides which disk is looked at.",
     ),
-    _option("--pid", type=click.IntRange(min=1), help="The server's process on this host."),
-    _option(
+    named_option("--pid", type=click.IntRange(min=1), help="The server's process on this host."),
+    named_option(
         "--dialect",
         default="",
         metavar="NAME",
         help="Which release's names to expect, when they cannot be told: guide, engram-0.1.",
     ),
-    _option("--at", type=Instant(), help="Diagnose a past time: ISO 8601, seconds since the epoch, or 15m (ago)."),
-    _option(
+    named_option("--at", type=Instant(), help="Diagnose a past time: ISO 8601, seconds since the epoch, or 15m (ago)."),
+    named_option(
         "--seconds", type=Duration(), default=5.0, show_default="5s", help="How long to watch this host's counters."
     ),
-    _option(
+    named_option(
         "--before",
         type=Duration(),
         default=3600.0,
         show_default="1h",
         help="How far back the quiet time lies that changes are measured against.",
     ),
-    _option("--local/--no-local", default=True, help="Whether to look at this host when the server runs on it."),
-    _option("--memory-constrained", is_flag=True, help="Say that the server must get by with little memory."),
+    named_option("--local/--no-local", default=True, help="Whether to look at this host when the server runs on it."),
+    named_option("--memory-constrained", is_flag=True, help="Say that the server must get by with little memory."),
 )
 
 login_options = together(
-    _option(
+    named_option(
         "--bearer-token-file",
         type=click.Path(exists=True, dir_okay=False),
         help="File with the bearer token for Prometheus.",
     ),
-    _option(
+    named_option(
         "--basic-auth-file",
         type=click.Path(exists=True, dir_okay=False),
         help="File with user:password for Prometheus.",
     ),
-    _option(
+    named_option(
         "--header",
         "headers",
         multiple=True,
         metavar="NAME:VALUE",
         help="A further header for Prometheus, such as X-Scope-OrgID:tenant.",
     ),
-    _option("--ca-file", default="", type=click.Path(), help="Certificates to trust instead of the system's."),
-    _option("--client-cert", default="", type=click.Path(), help="Client certificate, PEM."),
-    _option("--client-key", default="", type=click.Path(), help="Its key, when that is in a file of its own."),
-    _option("--insecure", is_flag=True, help="Do not verify Prometheus's certificate."),
-    _option(
+    named_option("--ca-file", default="", type=click.Path(), help="Certificates to trust instead of the system's."),
+    named_option("--client-cert", default="", type=click.Path(), help="Client certificate, PEM."),
+    named_option("--client-key", default="", type=click.Path(), help="Its key, when that is in a file of its own."),
+    named_option("--insecure", is_flag=True, help="Do not verify Prometheus's certificate."),
+    named_option(
         "--timeout",
         type=Duration(),
         default=10.0,
         show_default="10s",
         help="Longest wait for one answer of Prometheus.",
     ),
-    _option(
+    named_option(
         "--server-token-file", type=click.Path(exists=True, dir_okay=False), help="File with the server's API key."
     ),
 )
 
-target_set_option = _option(
+target_set_option = named_option(
     "--targets",
     "target_set",
     type=click.Choice(SETS),

@@ -38,7 +38,6 @@ def advise(given: dict[str, Any]) -> None:
         save_bundle(given["save"], bundle, say=say)
     found = _tuning(bundle, expert(load_rules(given["packs"])), _wish(given), named, target_set, given["interactive"])
     if found is None:
-        say("nothing was changed")
         return
     _print(found, given["form"], given["output"])
     if given["applying"] or (given["interactive"] and _wants_it(found)):
@@ -74,19 +73,12 @@ def _tuning(bundle: Bundle, ready: Expert, wish: Wish, named: str, target_set: s
 
     if not interactive:
         return tuned(wish)
+    from engram_diagnose.wizard.asking import asking
     from engram_diagnose.wizard.interview import interview
 
-    answered = interview(tuned, _ask, say, wish)
+    ask = asking(sys.stdin.buffer, sys.stderr, terminal=sys.stdin.isatty())
+    answered = interview(tuned, ask, say, wish)
     return tuned(answered) if answered is not None else None
-
-
-def _ask(prompt: str, default: str) -> str:
-    """One answer from the terminal or the pipe; the default at its end. Raises `KeyboardInterrupt` and `EOFError`."""
-    click.echo(f"{prompt} [{default}]: " if default else f"{prompt}: ", nl=False, err=True)
-    line = sys.stdin.readline()
-    if not line:
-        raise EOFError
-    return line.strip()
 
 
 def _wants_it(found: Tuning) -> bool:
