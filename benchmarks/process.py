@@ -1,5 +1,6 @@
 """
-Whole processes, from the shell's point of view: a bundle to its report, `--help`, and what they need of memory.
+Whole processes, from the shell's point of view: a bundle to its report or to a patch, `--help`, and what they need of
+memory.
 
 Beside them stands a process that only imports the libraries a tool of this kind is made of. All run with bytecode
 caches in a folder of their own, as an installed package has them, and once before anything is timed.
@@ -23,6 +24,7 @@ NOTHING = (sys.executable, "-c", "pass")
 TOOL = (sys.executable, "-c", "import sys; from engram_diagnose.cli import main; sys.exit(main())")
 REPORT_SECONDS = 0.4
 HELP_SECONDS = 0.2
+TUNE_SECONDS = 0.5
 REPORT_BYTES = 80e6
 FINDINGS = (0, 1)
 """Exit codes of a diagnosis that was made."""
@@ -44,9 +46,12 @@ def run(*, quick: bool = False) -> list[Outcome]:
     """Time the processes in turns, then look at memory and imports once."""
     bundle = str(Path(incidents.__file__).with_name(incidents.EXAMPLE))
     report, help_ = (*TOOL, "run", "--bundle", bundle), (*TOOL, "--help")
+    tune = (*TOOL, "tune", "--bundle", bundle)
     commands = {
         "report": report,
         "json": (*report, "--format", "json"),
+        "tune": tune,
+        "sizing": (*tune, "--size", "--workload", "balanced"),
         "help": help_,
         "libraries": LIBRARIES,
         "nothing": NOTHING,
@@ -63,6 +68,8 @@ def run(*, quick: bool = False) -> list[Outcome]:
     return [
         compared("process", "bundle to report", times["report"], libraries, times["libraries"], limit=REPORT_SECONDS),
         compared("process", "bundle to JSON", times["json"], libraries, times["libraries"]),
+        compared("process", "tune preview", times["tune"], libraries, times["libraries"], limit=TUNE_SECONDS),
+        compared("process", "tune --size preview", times["sizing"], libraries, times["libraries"], limit=TUNE_SECONDS),
         compared("process", "--help", times["help"], libraries, times["libraries"], limit=HELP_SECONDS),
         compared("process", "--help", times["help"], nothing, times["nothing"]),
         Outcome("process", "peak memory, bundle to report", peak, nothing, bare_peak, unit="B", limit=REPORT_BYTES),
@@ -74,7 +81,8 @@ def _environment(caches: str) -> dict[str, str]:
     """The environment with caches of its own and nothing that changes how Python starts or what is printed."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGRAM_DIAGNOSE_")}
     kept.pop("PYTHONDONTWRITEBYTECODE", None)
-    return kept | {"PYTHONPYCACHEPREFIX": caches}
+    # The state of whoever runs it is neither read nor written.
+    return kept | {"PYTHONPYCACHEPREFIX": caches, "ENGRAM_DIAGNOSE_STATE": os.path.join(caches, "state")}
 
 
 def _work(command: Sequence[str], environment: dict[str, str], *, python: Sequence[str] = ()) -> str:

@@ -4,7 +4,7 @@ Runs the benchmarks and prints each figure beside a yardstick of the same run.
 
     python benchmarks/run.py [NAME ...] [--json] [--quick] [--check]
 
-NAME is one of inference, loading, process; all of them by default. `--quick` shows in seconds that they work; its
+NAME is one of inference, loading, process, editing; all of them by default. `--quick` shows in seconds that they work; its
 figures mean little. With `--check` the exit code is 1 when a bar is missed.
 """
 
@@ -15,7 +15,7 @@ from collections.abc import Sequence
 
 from outcome import Outcome, as_json, as_table
 
-BENCHMARKS = ("inference", "loading", "process")
+BENCHMARKS = ("inference", "loading", "process", "editing")
 
 
 def main(arguments: Sequence[str]) -> int:

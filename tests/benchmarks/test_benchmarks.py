@@ -25,7 +25,7 @@ def outcomes_of(root: Path, name: str) -> list[dict[str, Any]]:
     return outcomes
 
 
-@pytest.mark.parametrize("name", ["inference", "loading", "process"])
+@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing"])
 def test_a_benchmark_puts_its_figures_beside_a_yardstick_of_the_same_run(root: Path, name: str) -> None:
     if name == NEEDS_CLIPS:
         pytest.importorskip("clips")
@@ -53,5 +53,5 @@ def test_an_unknown_name_is_a_usage_error(root: Path) -> None:
         [sys.executable, str(root / "benchmarks" / "run.py"), "speed"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "inference, loading, process" in done.stderr
+    assert "inference, loading, process, editing" in done.stderr
     assert "Traceback" not in done.stderr
