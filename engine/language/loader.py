@@ -8,13 +8,16 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
+from engram_diagnose.engine.advice.policy import Policy
 from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.language import source as yaml_source
 from engram_diagnose.engine.language.assembly import assemble_catalogue, read_scales
 from engram_diagnose.engine.language.consistency import check_rule_base
+from engram_diagnose.engine.language.deferred import is_comparison
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.overrides import apply_overrides, read_suppressions
+from engram_diagnose.engine.language.policy_reader import read_policy
 from engram_diagnose.engine.language.problem import Problem, Problems, TooManyProblems, did_you_mean
 from engram_diagnose.engine.language.reader import read_rule
 from engram_diagnose.engine.language.requires import check_requires
@@ -23,7 +26,7 @@ from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 SCHEMAS: Final = {
     f"engram-diagnose/{kind}/v1": kind
-    for kind in ("rules", "catalogue", "parameters", "targets", "dialect", "inference")
+    for kind in ("rules", "catalogue", "parameters", "targets", "dialect", "inference", "advice", "comparison")
 }
 _CONTENTS: Final = ("rules", "facts", "targets", "overrides", "suppressions")
 _RULE_FILE_KEYS: Final = ("schema", "pack", "version", "requires", *_CONTENTS)
@@ -36,6 +39,7 @@ class Loaded:
     rules: RuleBase
     catalogue: Catalogue
     scales: Scales
+    policy: Policy
     warnings: tuple[Problem, ...]
     texts: Mapping[str, str]
 
@@ -98,6 +102,8 @@ class _Reading:
         if text is None:
             return
         self._texts[name] = text
+        if is_comparison(text):  # read when something is compared
+            return
         root = yaml_source.parse_document(text, file=name, problems=self._problems)
         if root is None:
             return
@@ -122,12 +128,13 @@ class _Reading:
         catalogue = assemble_catalogue(self._documents, self._problems)
         scales = read_scales(self._documents["inference"], self._problems)
         vocabulary = Vocabulary(catalogue, self._rule_ids())
+        policy = read_policy(self._documents["advice"], vocabulary, self._problems)
         rules = self._read_rules(vocabulary)
         suppressions = self._suppressions(rules)
         overridden = apply_overrides(roots, rules, vocabulary, self._problems, self._today)
         base = RuleBase(rules, suppressions, overridden, self._packs())
         check_rule_base(base, vocabulary, self._problems, site_files=self._site_files)
-        return Loaded(base, catalogue, scales, tuple(self._problems.warnings), self._texts)
+        return Loaded(base, catalogue, scales, policy, tuple(self._problems.warnings), self._texts)
 
     def _check_file(self, root: yaml_source.Mapping) -> None:
         fields = Fields(root, "the file", self._problems)

@@ -17,6 +17,9 @@ COMMANDS = {
     "run": ("engram_diagnose.cli.run", "Collect and diagnose (the default)."),
     "collect": ("engram_diagnose.cli.collect", "Collect into a bundle, without diagnosing."),
     "explain": ("engram_diagnose.cli.explain", "Why, how and why not, from a diagnosis."),
+    "tune": ("engram_diagnose.cli.tune", "What to change in the configuration, as a patch; apply, undo."),
+    "verify": ("engram_diagnose.cli.verify", "Compare before and after: did it help?"),
+    "baseline": ("engram_diagnose.cli.baseline", "Save a good day; compare with it later."),
     "rules": ("engram_diagnose.cli.rules", "List, show, check, test and scaffold rules."),
     "demo": ("engram_diagnose.cli.demo", "Diagnose the incident that comes with the tool."),
 }

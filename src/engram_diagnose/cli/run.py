@@ -24,7 +24,7 @@ from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, USAGE
 @login_options
 @target_set_option
 @rules_option
-@click.option("--baseline", metavar="FILE", help="A bundle of better days, for regressions.")
+@click.option("--baseline", metavar="NAME|FILE", help="A saved baseline, or a bundle, of better days.")
 @click.option("--save", metavar="FILE", help="Keep the bundle that was collected.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--output", "-o", default="", metavar="FILE", help="Write there instead of stdout.")
@@ -71,6 +71,10 @@ def command(
     collected = (
         read_bundle(bundle) if bundle else collect_bundle(request_of({**collection}), packs, say=say, progress=progress)
     )
+    if baseline:
+        from engram_diagnose.baselines import resolved
+
+        baseline = resolved(baseline)
     target_set = collection["target_set"] or ""
     document = diagnosis_document(collected, packs, baseline=baseline, target_set=target_set, engine=engine)
     print_document(document, form, output, verbose=verbose)

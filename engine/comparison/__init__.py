@@ -1,0 +1,1 @@
+"""Did a change help? Samples of two sides in, a verdict with its interval out."""

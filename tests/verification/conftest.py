@@ -1,0 +1,6 @@
+"""What is made for these tests is found by its name."""
+
+import sys
+from pathlib import Path
+
+sys.path.insert(0, str(Path(__file__).parent / "making"))
