@@ -8,6 +8,7 @@ three under `all`; two tests of three compare a fact with a constant, the others
 import random
 from collections.abc import Sequence
 
+from engram_diagnose.engine.advice.policy import Policy
 from engram_diagnose.engine.diagnosis import Expert
 from engram_diagnose.engine.facts.catalogue import Catalogue, FactSpec
 from engram_diagnose.engine.facts.fact import Fact, Reason, point, unknown_fact
@@ -70,7 +71,7 @@ def make_rules(count: int, names: Sequence[str], *, seed: int) -> dict[str, Rule
 def make_expert(rules: dict[str, Rule], names: Sequence[str]) -> Expert:
     """These rules ready to diagnose, with a catalogue that knows the facts."""
     facts = {name: FactSpec(name, "number", UNITS["ms"], "made up", origin="prometheus") for name in names}
-    loaded = Loaded(RuleBase(rules), Catalogue(facts, {}, ()), SCALES, (), {})
+    loaded = Loaded(RuleBase(rules), Catalogue(facts, {}, ()), SCALES, Policy(), (), {})
     return Expert(loaded, compile_rules(rules))
 
 

@@ -4,8 +4,8 @@ Runs the benchmarks and prints each figure beside a yardstick of the same run.
 
     python benchmarks/run.py [NAME ...] [--json] [--quick] [--check]
 
-NAME is one of inference, loading, process, editing; all of them by default. `--quick` shows in seconds that they work; its
-figures mean little. With `--check` the exit code is 1 when a bar is missed.
+NAME is one of inference, loading, process, editing; all of them by default. `--quick` shows in seconds that they work;
+its figures mean little. With `--check` the exit code is 1 when a bar is missed.
 """
 
 import argparse

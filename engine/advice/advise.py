@@ -73,7 +73,7 @@ def advise(
     proposals = [one for one in of_causes(diagnosis, vocabulary) if one.rank not in out]
     if sizing:
         proposals += of_sizing(diagnosis)
-    measured = _measured(diagnosis, policy.uptime)
+    measured = _measured(diagnosis, policy)
     decided = [one for group in _by_parameter(proposals) if (one := _decide(group, diagnosis)) is not None]
     chosen = choice or Choice()
     settled = [chosen.applied(_settled(one, past or Past(), measured, policy)) for one in decided if chosen.admits(one)]
@@ -152,9 +152,13 @@ def _dialect(diagnosis: Diagnosis) -> Dialect | None:
 
 
 def _ignored(decision: Decision, diagnosis: Diagnosis) -> bool:
-    if decision.parameter.restart == "host" or _dialect(diagnosis) is None:
+    dialect, parameter = _dialect(diagnosis), decision.parameter
+    if dialect is None:
         return False
-    return decision.key is None or not decision.key.heeded
+    if parameter.restart != "host":
+        return decision.key is None or not decision.key.heeded
+    served = dialect.keys.get(parameter.serves)
+    return bool(parameter.serves) and (served is None or not served.heeded)
 
 
 def _settled(decision: Decision, past: Past, measured: Measured, policy: Policy) -> Decision:
@@ -165,13 +169,14 @@ def _settled(decision: Decision, past: Past, measured: Measured, policy: Policy)
     return replace(decision, standing="held", reason=reason) if reason else decision
 
 
-def _measured(diagnosis: Diagnosis, uptime_fact: str) -> Measured:
+def _measured(diagnosis: Diagnosis, policy: Policy) -> Measured:
     """From the windows of the facts of now, and the server's age."""
     at = diagnosis.subject.time
     reach = max((fact.window for fact in diagnosis.memory if "@" not in fact.name), default=0.0)
-    uptime = Seen(diagnosis.memory).value(Reference(uptime_fact)) if uptime_fact else None
+    uptime = Seen(diagnosis.memory).value(Reference(policy.uptime)) if policy.uptime else None
     known = isinstance(uptime, tuple) and math.isfinite(uptime[0])
-    return Measured(at - reach, at, at - uptime[0] if known and isinstance(uptime, tuple) else None)
+    started = at - uptime[0] + policy.startup if known and isinstance(uptime, tuple) else None
+    return Measured(at - reach, at, started)
 
 
 def _order(decision: Decision) -> tuple[object, ...]:

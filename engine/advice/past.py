@@ -30,7 +30,7 @@ class Past:
 class Measured:
     """
     When the evidence was taken, in seconds since the epoch: its first sample and its last. `started` is when the server
-    did, None where that is not known.
+    had read its configuration, None where that is not known.
     """
 
     since: float

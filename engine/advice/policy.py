@@ -25,7 +25,7 @@ class Policy:
     `least_confidence` is the probability from which a cause may change a server. For `settled_for` seconds a change
     is not turned back, after `expires_after` seconds a patch is void. From `least_cases` verified cases on predictions
     are scaled. `budget` is the fact that bounds all memory together, `uptime` the one that tells how long the server
-    has run.
+    has run; within `startup` seconds of its start it has read its configuration.
     """
 
     least_confidence: float = 0.0
@@ -34,4 +34,5 @@ class Policy:
     least_cases: int = 1
     budget: str = ""
     uptime: str = ""
+    startup: float = 0.0
     abort: Abort = Abort()

@@ -53,7 +53,8 @@ class ParameterSpec:
     of change: reload, restart, reindex or host. `title` is its short name for people. `formula` names the derived fact
     that says what fits, and is empty where sizing has nothing to say; then `doc` tells why. `never_lower` tells that
     sizing only ever raises it, `budget` that it counts into the memory that all tiers and buffers share.
-    `command` sets one of the machine, `{value}` standing for the figure.
+    `command` sets one of the machine, `{value}` standing for the figure, and `serves` names the parameter without which
+    that does nothing.
     """
 
     name: str
@@ -71,6 +72,7 @@ class ParameterSpec:
     never_lower: bool = False
     budget: bool = False
     command: str = ""
+    serves: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -61,6 +61,7 @@ _PARAMETER_KEYS: Final = (
     "never_lower",
     "budget",
     "command",
+    "serves",
     "restart",
     "effects",
     "tradeoff",
@@ -204,6 +205,7 @@ def _parameter(name: str, node: Mapping, problems: Problems) -> ParameterSpec:
         never_lower=fields.truth("never_lower", False),
         budget=fields.truth("budget", False),
         command=fields.text("command"),
+        serves=fields.text("serves"),
     )
 
 

@@ -14,7 +14,7 @@ from engram_diagnose.engine.language.rule import Rule, RuleBase
 from engram_diagnose.engine.language.stages import advice_conditions, circle_in, conditions_of, layers, stages, writes
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
-_NAMES: Final = (("explains", "symptom"), ("masks", "cause"))
+_NAMES: Final = (("explains", "symptom"), ("masks", "cause"), ("restates", "symptom"))
 
 
 def check_rule_base(

@@ -150,6 +150,7 @@ class _Overrides:
         if value.text in SEVERITIES:
             changed.values["severity"] = value
             changed.keys.setdefault("severity", value)
+            changed.values.pop("severity_from", None)
         else:
             self._problems.error(value.mark, f"severity is never {value.text!r}", length=len(value.text),
                                  hint=f"it is one of {', '.join(SEVERITIES)}")  # fmt: skip

@@ -12,7 +12,16 @@ from engram_diagnose.engine.language.problem import Problems
 from engram_diagnose.engine.language.source import Mapping
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
-_KEYS: Final = ("least_confidence", "settled_for", "expires_after", "least_cases", "budget", "uptime", "abort")
+_KEYS: Final = (
+    "least_confidence",
+    "settled_for",
+    "expires_after",
+    "least_cases",
+    "budget",
+    "uptime",
+    "startup",
+    "abort",
+)
 _ABORT: Final = ("rise", "fall", "errors", "restart")
 
 
@@ -36,6 +45,7 @@ def _policy(root: Mapping, vocabulary: Vocabulary, problems: Problems) -> Policy
         expires_after=_figure(fields, "expires_after", TIME),
         least_cases=fields.integer("least_cases", 1),
         budget=_fact(fields, "budget", vocabulary),
+        startup=_figure(fields, "startup", TIME),
         uptime=_fact(fields, "uptime", vocabulary),
         abort=_abort(fields),
     )

@@ -29,7 +29,7 @@ from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
 _COMMON: Final = ("id", "rev", "kind", "title", "status", "severity", "owner", "tags", "scope", "reason", "refs",
                   "falsepositives", "params", "let", "given", "tests")  # fmt: skip
 _OWN: Final = {
-    "symptom": ("applies", "when", "recommend"),
+    "symptom": ("applies", "when", "restates", "severity_from", "recommend"),
     "cause": ("applies", "when", "when_true", "evidence", "impact", "explains", "masks", "recommend"),
     "table": ("applies", "outputs", "rows"),
     "derive": ("applies", "output", "value"),
@@ -120,6 +120,8 @@ class _Reader:
             impact=self._impact(),
             explains=fields.texts("explains"),
             masks=fields.texts("masks"),
+            restates=fields.texts("restates"),
+            severity_from=self._severity_from(),
             recommend=read_recommendations(fields, context),
             outputs=outputs,
             rows=read_rows(fields, outputs, context) if kind == "table" else (),
@@ -143,7 +145,7 @@ class _Reader:
 
     def _places(self) -> dict[str, Mark]:
         """Where the ids of other rules stand."""
-        return {node.text: node.mark for key in ("explains", "masks") for node in self._fields.scalars(key)}
+        return {node.text: node.mark for key in ("explains", "masks", "restates") for node in self._fields.scalars(key)}
 
     def _check_sentences(self, rule: Rule) -> None:
         if not self._context.sentences:
@@ -217,6 +219,18 @@ class _Reader:
                 length=len(scalar.text),
             )
         return Parameter(name, Number(value.value, value.unit), least, most, fields.text("doc"), scalar.mark)
+
+    def _severity_from(self) -> str:
+        """The fact whose text is the severity."""
+        node = self._fields.scalar("severity_from")
+        if node is None:
+            return ""
+        spec = self._context.spec(node.text)
+        if spec is None or spec.kind != "text":
+            hint = did_you_mean(node.text, self._context.vocabulary.names) if spec is None else ""
+            self._problems.error(node.mark, f"{node.text} is not a fact that is a text", length=len(node.text),
+                                 hint=hint or f"its text is one of {', '.join(SEVERITIES)}")  # fmt: skip
+        return node.text
 
     def _condition(self, key: str) -> Condition | None:
         node = self._fields.node.values.get(key)

@@ -154,7 +154,8 @@ class Rule:
 
     Fields that a kind does not have are empty: `outputs` and `rows` belong to tables, `outputs` and `value`
     to derivations, `when_true`, `evidence`, `impact`, `masks` to causes. `lets` are the names its sentences may use;
-    `places` tells where it names other rules.
+    `places` tells where it names other rules. A symptom that `restates` others is the same trouble told by somebody
+    else, and `severity_from` the fact that says how severe that is.
     """
 
     id: str
@@ -180,6 +181,8 @@ class Rule:
     impact: Impact | None = None
     explains: tuple[str, ...] = ()
     masks: tuple[str, ...] = ()
+    restates: tuple[str, ...] = ()
+    severity_from: str = ""
     recommend: tuple[Recommendation, ...] = ()
     outputs: Mapping[str, str] = field(default_factory=dict)
     rows: tuple[Row, ...] = ()

@@ -50,6 +50,7 @@ def needs(rule: Rule) -> frozenset[str]:
     conditions = [item.condition for item in rule.recommend if item.condition is not None]
     expressions += [leaf.test for condition in conditions for leaf in leaves(condition)]
     names = {reference.name for expression in expressions for reference in references(expression)}
+    names |= {rule.severity_from} if rule.severity_from else set()
     return reads(rule) | names | {setting.parameter for item in rule.recommend for setting in item.settings}
 
 

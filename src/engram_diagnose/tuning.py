@@ -55,7 +55,7 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """
-    The file to be changed. `path` is None where it is not on this host, `masked` where only a copy without its secrets
+    The file to be changed, `name` as it was named and `path` from the root. `path` is None where it is not on this host, `masked` where only a copy without its secrets
     is at hand: neither can be applied here. `modified` is when it was changed last, in seconds since the epoch.
     """
 
@@ -154,7 +154,7 @@ def _read(path: Path) -> Configuration:
         content, modified = path.read_bytes(), path.stat().st_mtime
     except OSError as error:
         raise CannotTuneError(f"cannot read {path}: {error.strerror}; name the configuration with --config") from None
-    return Configuration(str(path), content, digest(content), path, modified=modified)
+    return Configuration(str(path), content, digest(content), path.absolute(), modified=modified)
 
 
 def _moved(configuration: Configuration, diagnosis: Diagnosis, dialect: Dialect | None) -> dict[str, Value | None]:
@@ -230,6 +230,7 @@ def _file(configuration: Configuration, result: bytes) -> dict[str, Any]:
     return {
         "file": {
             "name": name,
+            "path": str(configuration.path) if configuration.path is not None else name,
             "here": configuration.path is not None,
             "masked": configuration.masked,
             "changed": changed,

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from engram_diagnose.rulecheck import Checked
 
 KINDS: Final = ("symptom", "cause", "table", "derive")
+PARTS: Final = ("reference", "operations")
 HELP: Final = {"help_option_names": ["-h", "--help"]}
 form_option = click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 
@@ -172,19 +173,28 @@ def new(name: str, kind: str, output: str) -> None:
 @command.command(context_settings=HELP)
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 when a page is stale.")
+@click.option(
+    "--part",
+    type=click.Choice(PARTS),
+    default="reference",
+    show_default=True,
+    help="The reference pages; or for operations, the settings of the tuning page and the example configurations.",
+)
 @rules_option
-def docs(folder: Path, only_check: bool, packs: tuple[Path, ...]) -> None:
-    """Write the reference pages of the rule base into a folder."""
+def docs(folder: Path, only_check: bool, part: str, packs: tuple[Path, ...]) -> None:
+    """Write the pages that are made from the rule base into a folder."""
     from engram_diagnose.reference.pages import stale_pages, write_pages
+    from engram_diagnose.reference.tuning_page import stale_operations, write_operations
 
     index = _index(packs)
     if only_check:
-        stale = stale_pages(folder, index)
+        stale = (stale_operations if part == "operations" else stale_pages)(folder, index)
+        again = f"engram-diagnose rules docs{' --part operations' if part == 'operations' else ''} {folder}"
         for name in stale:
-            click.echo(f"{folder / name} is stale: run engram-diagnose rules docs {folder}")
+            click.echo(f"{folder / name} is stale: run {again}")
         sys.exit(FINDINGS if stale else CLEAN)
     try:
-        written = write_pages(folder, index)
+        written = (write_operations if part == "operations" else write_pages)(folder, index)
     except OSError as error:
         raise click.UsageError(f"cannot write to {folder}: {error.strerror}; name another folder") from None
     click.echo(f"{_count(len(written), 'page')} written to {folder}", err=True)

@@ -65,7 +65,7 @@ def _wish(given: dict[str, Any]) -> Wish:
 
 def _tuning(bundle: Bundle, ready: Expert, wish: Wish, named: str, target_set: str, interactive: bool) -> Tuning | None:
     configuration = configuration_of(bundle, named)
-    history = history_of(ledger_or_none(say=say, make=False), configuration.name, bundle.instance, say=say)
+    history = history_of(ledger_or_none(say=say, make=False), str(configuration.path or configuration.name), bundle.instance, say=say)
     now = time.time()
 
     def tuned(wanted: Wish) -> Tuning:

@@ -33,6 +33,8 @@ _ORIGINS: Final = {
     "operator": "what the operator says on the command line",
     "telemetry": "the bundle itself: what the answers hold and what they lack",
 }
+_UNITS: Final = {"": "a plain number", "%": "a share", "share": "a share", "count": "a count", "ratio": "a ratio",
+                 "/h": "per hour"}  # fmt: skip
 _BASE: Final = {TIME: "seconds", BYTES: "bytes", RATE: "per second", BANDWIDTH: "bytes per second"}
 
 
@@ -61,8 +63,8 @@ def kind_words(spec: FactSpec | ParameterSpec) -> str:
         return "yes or no"
     if spec.kind == "text":
         return f"one of {', '.join(spec.values)}" if spec.values else "a text"
-    unit = _BASE.get(spec.unit.dimension) or {"": "a plain number", "%": "a share"}.get(spec.unit.symbol)
-    unit = unit or {"share": "a share", "count": "a count", "ratio": "a ratio"}.get(spec.unit.symbol, spec.unit.symbol)
+    symbol = spec.unit.symbol
+    unit = _UNITS.get(symbol) or _BASE.get(spec.unit.dimension) or symbol
     return f"{unit}{_range(spec)}"
 
 

@@ -181,6 +181,7 @@ def _row(row: Row, rule: Rule) -> tuple[Line, ...]:
 def _relations(rule: Rule, index: Index) -> Iterator[Block]:
     found: list[Line] = []
     for title, names in (
+        ("tells again, as `info` where one of them is there: ", rule.restates),
         ("explains: ", rule.explains),
         ("explained by: ", index.explained_by.get(rule.id, ())),
         ("while it is there, these are tested again later: ", rule.masks),

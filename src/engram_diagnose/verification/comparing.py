@@ -60,12 +60,16 @@ def check_sides(before: Side, after: Side) -> None:
             "one side is a benchmark and the other is not: what clients measured is not what the server measured of "
             "itself; give two of a kind"
         )
-    if before.kind != "benchmark" and after.end <= before.end:
+    if before.kind != "benchmark" and after.end == before.end:
+        raise NothingToCompareError("both sides end at the same instant: they are the same; name a later one as after")
+    if before.kind != "benchmark" and after.end < before.end:
         raise NothingToCompareError("the after side ends before the before side does; were they turned round?")
     for side, name in ((before, "before"), (after, "after")):
         if not side.figures:
-            raise NothingToCompareError(f"the {name} side ({', '.join(side.sources)}) holds no figure that can be "
-                                        "compared; collect it with --prometheus URL")  # fmt: skip
+            raise NothingToCompareError(
+                f"the {name} side ({', '.join(side.sources)}) holds no figure that can be compared; collect it with "
+                "--prometheus URL, and the after side long enough after the before side to have samples of its own"
+            )
 
 
 def compare_sides(before: Side, after: Side, policy: Policy, catalogue: Catalogue, *, named: Sequence[Key] = (),

@@ -126,6 +126,11 @@ def test_what_a_release_does_not_read_is_said_and_not_advised(builtin: Expert) -
     assert "config.storage.hot_tier_size" in names(found, "ignored")
 
 
+def test_a_setting_of_the_machine_is_ignored_with_the_one_it_serves(builtin: Expert) -> None:
+    assert "host.huge_pages" in names(advice(builtin, HEALTHY, sizing=True))
+    assert "host.huge_pages" in names(advice(builtin, HEALTHY, sizing=True, dialect="engram-0.1"), "ignored")
+
+
 def test_a_cause_that_is_less_likely_than_not_changes_nothing_and_is_named(builtin: Expert) -> None:
     policy = replace(builtin.loaded.policy, least_confidence=0.9999)
     diagnosis = builtin.diagnose(facts(SLOW_READS), Subject("db1:7432", "db1", NOW, "guide"))
