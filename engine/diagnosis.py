@@ -11,7 +11,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue, Kind
 from engram_diagnose.engine.facts.fact import Fact, Status, point
 from engram_diagnose.engine.facts.memory import Memory
 from engram_diagnose.engine.facts.scales import Scales
-from engram_diagnose.engine.facts.scope import Scope
+from engram_diagnose.engine.facts.scope import PARTS, Scope
 from engram_diagnose.engine.inference.compiled import CompiledRules, compile_rules
 from engram_diagnose.engine.inference.firing import Decide, Firing, decide_with_closures
 from engram_diagnose.engine.inference.frames import Seen
@@ -22,6 +22,7 @@ from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
 from engram_diagnose.engine.ranking.confidence import UNTOLD, Basis, Confidence, basis_of, confidence
 from engram_diagnose.engine.ranking.coverage import Coverage, Untestable, coverage, untestable
 from engram_diagnose.engine.ranking.impact import Breach, impact
+from engram_diagnose.engine.ranking.severity import as_severe_as_told, restatements
 
 TARGET_TAG = "target"
 """The tag of symptoms that say whether a promise to clients is kept."""
@@ -126,6 +127,7 @@ class Expert:
 
     loaded: Loaded
     compiled: CompiledRules
+    restated: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     _raw: dict[str, str] = field(default_factory=dict)
     _kinds: dict[str, Kind | None] = field(default_factory=dict)
     _bases: dict[str, Basis] = field(default_factory=dict)
@@ -140,7 +142,8 @@ class Expert:
         targets = target_facts(self.loaded.catalogue, subject.target_set)
         sound = [admitted(fact, self._kind(fact.name)) for fact in facts]
         inference = infer(self.compiled, [*targets, *sound], at=subject.time, decide=decide)
-        memory, firings = inference.memory, inference.firings
+        memory = inference.memory
+        firings = as_severe_as_told(inference.firings, memory)
         kept, suppressed = _suppress(firings, self.loaded.rules, subject.instance)
         symptoms = tuple(firing for firing in kept if firing.rule.kind == "symptom")
         missed = _by_rule(firing for firing in symptoms if firing.outcome == "fires")
@@ -176,7 +179,7 @@ class Expert:
         seen = Seen(memory, firing.scope)
         explained = tuple(
             symptom
-            for rule_id in sorted(set(firing.rule.explains))
+            for rule_id in self._explains(firing.rule)
             for symptom in missed.get(rule_id, ())
             if _touch(symptom.scope, firing.scope)
         )
@@ -190,6 +193,12 @@ class Expert:
             explained,
             severity,
         )
+
+    def _explains(self, rule: Rule) -> list[str]:
+        """The symptoms that a cause explains, and those that tell them again; what is measured before what is told."""
+        again = {other for name in rule.explains for other in self.restated.get(name, ())}
+        rules = self.loaded.rules.rules
+        return sorted({*rule.explains, *again} & rules.keys(), key=lambda name: (rules[name].severity_from, name))
 
     def _kind(self, name: str) -> Kind | None:
         if name not in self._kinds:
@@ -224,7 +233,8 @@ class Expert:
 
 def expert(loaded: Loaded) -> Expert:
     """Make a loaded rule base ready to diagnose."""
-    return Expert(loaded, compile_rules(loaded.rules.rules))
+    rules = loaded.rules.rules
+    return Expert(loaded, compile_rules(rules), restatements(rules.values()))
 
 
 def raw_source(catalogue: Catalogue, name: str) -> str:
@@ -261,7 +271,8 @@ def _by_rule(firings: Iterable[Firing]) -> dict[str, list[Firing]]:
 
 
 def _touch(a: Scope, b: Scope) -> bool:
-    """Whether one of two scopes encloses the other."""
+    """Whether one of two scopes encloses the other, whoever speaks of them."""
+    a, b = a.project(PARTS), b.project(PARTS)
     return a.encloses(b) or b.encloses(a)
 
 

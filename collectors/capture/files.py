@@ -25,15 +25,23 @@ def configuration(machine: Machine, path: str) -> Answer:
     path.
 
     Its detail is `sha256:…` of the file's own bytes, so that a patch can tell whether the file
-    has changed.
+    has changed, and `modified` with the time at which it was, in seconds since the epoch: what a
+    file says that is newer than the server is not in effect.
     """
     reading = read(path, limit=LIMIT_BYTES)
     if reading.body is None:
         return machine.answer("config", path, reading)
     raw = reading.body.encode("utf-8", "surrogateescape")
-    detail = f"sha256:{hashlib.sha256(raw).hexdigest()}"
+    detail = f"sha256:{hashlib.sha256(raw).hexdigest()}{_modified(path)}"
     masked = Reading(mask_toml(reading.body))
     return replace(machine.answer("config", path, masked), detail=detail)
+
+
+def _modified(path: str) -> str:
+    try:
+        return f" modified {os.stat(path).st_mtime:.3f}"
+    except OSError:
+        return ""
 
 
 def server_environment(pid: int, *, proc_root: str = "/proc") -> dict[str, str]:

@@ -90,6 +90,9 @@ def _refused(diagnosis: Diagnosis, policy: Policy) -> Iterable[Refused]:
             yield Refused(cause, rank, "no target is missed that it would explain")
         elif cause.confidence.probability < policy.least_confidence:
             yield Refused(cause, rank, "it is too unlikely to change the server for; measure more first")
+    for masked in diagnosis.masked:
+        if any(recommendation.settings for recommendation in masked.cause.rule.recommend):
+            yield Refused(masked.cause, 0, f"{', '.join(masked.by)} imitates it; test again once that is gone")
 
 
 def _by_parameter(proposals: Iterable[Proposal]) -> list[list[Proposal]]:

@@ -44,7 +44,7 @@ def within_budget(
     decisions: Sequence[Decision], diagnosis: Diagnosis, limit_fact: str
 ) -> tuple[tuple[Decision, ...], Budget]:
     """
-    The decisions, with increases cut down until all fits, the least important first.
+    The decisions, with increases cut down until all fits: tables' before causes', and the largest first.
 
     An increase that is cut to nothing is held. Where the configured sizes alone are past the limit every increase is.
     """
@@ -61,10 +61,10 @@ def within_budget(
 
 
 def _expendable(decisions: Sequence[Decision]) -> list[Decision]:
-    """The increases that take memory: tables' before causes', those of the last cause first."""
+    """The increases that take memory: tables' before causes', those of the last cause first, large before small."""
     found = [one for one in decisions if one.standing == "advised" and one.parameter.budget and not one.own
              and _raises(one)]  # fmt: skip
-    return sorted(found, key=lambda one: (-one.chosen.rank, one.name), reverse=False)
+    return sorted(found, key=lambda one: (-one.chosen.rank, -(_figure(one.wanted) or 0.0), one.name))
 
 
 def _raises(decision: Decision) -> bool:
@@ -100,8 +100,10 @@ def _budget(decisions: dict[str, Decision], diagnosis: Diagnosis, limit: float |
 
 
 def _share(parameter: ParameterSpec, decision: Decision | None, diagnosis: Diagnosis) -> Share | None:
-    """What the parameter takes; None where it is not set, and nothing says what would fit."""
+    """What the parameter takes; None where it is not set, and nothing says what would fit, or there is no room."""
     seen = Seen(diagnosis.memory)
+    if decision is not None and decision.standing == "held" and decision.current is None:
+        return None
     advised = decision.wanted if decision is not None and decision.standing == "advised" else None
     fits = seen.value(Reference(parameter.formula)) if parameter.formula else None
     sources = (("advised", advised), ("configured", seen.value(Reference(parameter.name))), ("sized", fits))
@@ -111,4 +113,5 @@ def _share(parameter: ParameterSpec, decision: Decision | None, diagnosis: Diagn
 
 
 def _figure(value: Value | None) -> float | None:
-    return None if value is None or isinstance(value, str) else value[1]
+    """Its bytes; a file may hold a negative figure, which takes nothing."""
+    return None if value is None or isinstance(value, str) else max(0.0, value[1])

@@ -79,6 +79,7 @@ class _Writer:
             "write": self._line(decision),
             "restart": decision.parameter.restart,
             "command": self._command(decision),
+            "undo": self._setting(decision, decision.current),
             "by": self._voice(decision.chosen),
             "agreeing": [self._voice(one) for one in decision.agreeing],
             "conflicts": [
@@ -115,9 +116,12 @@ class _Writer:
 
     def _command(self, decision: Decision) -> str | None:
         """What sets a setting of the machine."""
+        return self._setting(decision, decision.wanted)
+
+    def _setting(self, decision: Decision, value: Value | None) -> str | None:
         template, spec = decision.parameter.command, decision.parameter
-        value = None if decision.wanted is None else literal(decision.wanted, spec.unit, spec.kind)
-        return template.replace("{value}", value.strip('"')) if template and value is not None else None
+        text = None if value is None else literal(value, spec.unit, spec.kind)
+        return template.replace("{value}", text.strip('"')) if template and text is not None else None
 
     def _voice(self, proposal: Proposal) -> Json:
         certain = proposal.confidence

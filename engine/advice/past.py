@@ -41,12 +41,15 @@ class Measured:
 def objection(decision: Decision, past: Past, measured: Measured, settled_for: float) -> str:
     """Why a decision must wait; empty when nothing speaks against it."""
     if decision.name in past.in_file:
-        return "the file was changed after this was measured; measure again with what it says now"
+        return "the file sets it otherwise than when this was measured; measure again with what it says now"
     if _not_read_yet(decision, past, measured):
-        return "the file is newer than the running server, so what it says was not measured; restart, then measure"
+        return (
+            "the file is newer than the running server, so what it says was not measured; restart, then measure; "
+            "or say --in-effect where the server does run with it"
+        )
     found = _last_change(decision.name, past)
-    if found is None:
-        return ""
+    if found is None or not same(found[1].after, decision.current):
+        return ""  # never changed, or undone by hand since
     application, change = found
     if _unmeasured(application, measured, decision):
         return "it was changed already and not measured since; restart the server, let it run, and measure again"

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 @dataclass(frozen=True, slots=True)
 class Abort:
     """
-    When to take a change back: by the limits of the regressions named, of what rises (`rise`) and of what falls
-    (`fall`); when a further share of `errors` of all operations fails; when a restart takes longer than `restart`
-    seconds.
+    When to take a change back: by the limits of the regressions named, rule and parameter, of what rises (`rise`) and
+    of what falls (`fall`); when a further share of `errors` of all operations fails; when a restart takes longer than
+    `restart` seconds.
     """
 
     rise: str = ""

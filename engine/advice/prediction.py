@@ -74,6 +74,18 @@ def watched(expected: Expected, diagnosis: Diagnosis) -> tuple[Prediction, ...]:
     return tuple(dict.fromkeys(one for one in found if one is not None))
 
 
+def as_measured(diagnosis: Diagnosis) -> Iterator[Prediction]:
+    """Each measured figure that has a target, as if nothing were to change: what a sizing must not make worse."""
+    for target in diagnosis.catalogue.targets:
+        for scope in sorted(diagnosis.memory.at(target.name)):
+            value = diagnosis.memory.value(target.name, scope)
+            measured = _middle(value) if isinstance(value, tuple) else None
+            spec = diagnosis.catalogue.spec(target.name)
+            if measured and scope.project(("operation", "space", "hops")) == scope:
+                unit = spec.unit.symbol if spec else ""
+                yield Prediction(target.name, scope, unit, target.better, measured, measured, measured, "")
+
+
 def _missed(cause: Cause, diagnosis: Diagnosis) -> Iterator[Fact]:
     """The measured facts that have a target, in the gates of the explained symptoms."""
     targets = {target.name for target in diagnosis.catalogue.targets}

@@ -14,8 +14,9 @@ from engram_diagnose.engine.facts.fact import Value
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.language.directions import works_against
 from engram_diagnose.engine.language.expression import Reference, Text
-from engram_diagnose.engine.language.rule import Verification
+from engram_diagnose.engine.language.rule import Setting, Verification
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 SIZING: Final = 10**6
@@ -66,7 +67,7 @@ def _of_cause(cause: Cause, rank: int, diagnosis: Diagnosis, vocabulary: Vocabul
         for setting in recommendation.settings:
             yield Proposal(
                 setting.parameter,
-                wanted_value(setting, seen, diagnosis.catalogue.parameters[setting.parameter]),
+                _wanted(setting, cause, seen, diagnosis),
                 setting.text,
                 cause.rule.id,
                 cause.rule.title,
@@ -79,6 +80,14 @@ def _of_cause(cause: Cause, rank: int, diagnosis: Diagnosis, vocabulary: Vocabul
                 because,
                 recommendation.verify,
             )
+
+
+def _wanted(setting: Setting, cause: Cause, seen: Seen, diagnosis: Diagnosis) -> Value | None:
+    """What a setting comes to; the value as it is where the change would work against what the cause explains."""
+    catalogue, parameter = diagnosis.catalogue, diagnosis.catalogue.parameters[setting.parameter]
+    current, wanted = seen.value(Reference(setting.parameter)), wanted_value(setting, seen, parameter)
+    against = works_against(cause.rule, parameter, current, wanted, diagnosis.rules.rules, catalogue)
+    return current if against else wanted
 
 
 def of_sizing(diagnosis: Diagnosis) -> Iterator[Proposal]:

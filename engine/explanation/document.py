@@ -251,7 +251,8 @@ class _Writer:
         return self._missing(missing[0]) if missing else None
 
     def _remedies(self, cause: Cause, seen: Seen) -> tuple[Remedy, ...]:
-        return remedies(cause.rule, seen, self._diagnosis.catalogue, self._diagnosis.subject.dialect)
+        diagnosis = self._diagnosis
+        return remedies(cause.rule, seen, diagnosis.catalogue, diagnosis.subject.dialect, diagnosis.rules.rules)
 
     def _remedy(self, remedy: Remedy, seen: Seen, rule: Rule) -> Json:
         recommendation = remedy.recommendation

@@ -2,7 +2,7 @@
 What the concluded causes recommend, with the values it comes to here.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 
 from engram_diagnose.engine.explanation.wording import fact_text
@@ -10,6 +10,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue, ParameterSpec
 from engram_diagnose.engine.facts.fact import Value
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.inference.frames import Seen
+from engram_diagnose.engine.language.directions import works_against
 from engram_diagnose.engine.language.evaluation import truth_of, value_of
 from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.rule import Recommendation, Rule, Setting
@@ -41,11 +42,19 @@ class Remedy:
     changes: tuple[Change, ...]
 
 
-def remedies(rule: Rule, seen: Seen, catalogue: Catalogue, dialect: str) -> tuple[Remedy, ...]:
+def remedies(
+    rule: Rule, seen: Seen, catalogue: Catalogue, dialect: str, rules: Mapping[str, Rule]
+) -> tuple[Remedy, ...]:
     """The recommendations of a concluded cause whose condition holds; those that change nothing are left out."""
     found = []
     for recommendation in applicable(rule, seen):
-        changes = tuple(_changes(recommendation.settings, seen, catalogue, dialect))
+        changes = tuple(
+            change
+            for change in _changes(recommendation.settings, seen, catalogue, dialect)
+            if not works_against(
+                rule, catalogue.parameters[change.parameter], change.current, change.wanted, rules, catalogue
+            )
+        )
         if changes or recommendation.investigate:
             found.append(Remedy(recommendation, changes))
     return tuple(found)

@@ -9,8 +9,11 @@ from collections.abc import Iterable, Mapping
 from functools import lru_cache
 from typing import Final, NamedTuple
 
-DIMENSIONS: Final = ("operation", "space", "tier", "hops", "device", "node", "core")
+DIMENSIONS: Final = ("operation", "space", "tier", "hops", "device", "node", "core", "alert")
 """The labels a scope may carry, in the order in which they are printed."""
+
+PARTS: Final = tuple(name for name in DIMENSIONS if name != "alert")
+"""Those that say which part of the server is meant; the others say who speaks of it."""
 
 _ORDER = {name: index for index, name in enumerate(DIMENSIONS)}
 

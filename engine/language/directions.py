@@ -39,6 +39,11 @@ def figures_of(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue) -> d
     """The facts a cause is to make better, and which way that is: what its impact is on, else what its symptoms say."""
     if rule.impact is not None:
         return {rule.impact.on.name: _better(rule.impact.on.name, catalogue)}
+    return _of_symptoms(rule, rules, catalogue)
+
+
+def _of_symptoms(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue) -> dict[str, Better]:
+    """The figures that the explained symptoms test, and which way each is to go."""
     gates = [rules[name].when for name in rule.explains if name in rules]
     tests = [leaf.test for gate in gates if gate is not None for leaf in leaves(gate)]
     return dict(figure for test in tests for figure in _tested_figures(test, catalogue))
@@ -52,6 +57,30 @@ def _tested_figures(test: Expression, catalogue: Catalogue) -> Iterator[tuple[st
     match test:
         case Comparison(operator, Reference() as fact, Number()):
             yield fact.name.partition("@")[0], "lower" if operator in (">", ">=") else "higher"
+
+
+def works_against(
+    rule: Rule,
+    parameter: ParameterSpec,
+    current: Value | None,
+    wanted: Value | None,
+    rules: Mapping[str, Rule],
+    catalogue: Catalogue,
+) -> bool:
+    """
+    Whether a change of one figure to another makes all the figures worse that the cause is to make better.
+
+    What the rule alone does not tell when it is loaded, such as a constant below what is configured, shows here.
+    """
+    if not isinstance(current, tuple) or not isinstance(wanted, tuple) or parameter.kind != "number":
+        return False
+    if not (wanted[0] > current[1] or wanted[1] < current[0]):
+        return False
+    figures = _of_symptoms(rule, rules, catalogue) | figures_of(rule, rules, catalogue)
+    affected = [name for name in figures if name in parameter.effects]
+    direction: Direction = "raises" if wanted[0] > current[1] else "lowers"
+    moves = {name: direction if parameter.effects[name] == "+" else _OPPOSITE[direction] for name in affected}
+    return bool(affected) and all((move == "raises") is (figures[name] == "lower") for name, move in moves.items())
 
 
 def _check(

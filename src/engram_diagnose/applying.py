@@ -14,9 +14,9 @@ from engram_diagnose.engine.advice.record import Application, State
 from engram_diagnose.history import Ledger, LedgerError, ledger_path, open_ledger
 from engram_diagnose.history.memo import with_memo
 from engram_diagnose.patch.apply import AlreadyApplied, AppliedFile, RolledBack, apply, roll_back
-from engram_diagnose.patch.error import CannotApplyError
+from engram_diagnose.patch.error import CannotApplyError, NothingToRollBackError
 from engram_diagnose.patch.file import content_to_apply, read_patch, refuse_expired
-from engram_diagnose.tuning import DIGEST, CannotTuneError, History, digest
+from engram_diagnose.tuning import DIGEST, History, digest, file_content, ledger_name
 
 Say = Callable[[str], None]
 
@@ -33,7 +33,11 @@ def ledger_or_none(*, say: Say, make: bool = True) -> Ledger | None:
 
 
 def history_of(ledger: Ledger | None, file: str, instance: str, *, say: Say) -> History:
-    """What was applied to this file or this instance, and what became of it and of others like it."""
+    """
+    What was applied to this file or this instance, and what became of it and of others like it.
+
+    `file` is empty where the configuration is not on this host: its name alone is that of many servers' files.
+    """
     if ledger is None:
         return History()
     try:
@@ -41,7 +45,7 @@ def history_of(ledger: Ledger | None, file: str, instance: str, *, say: Say) -> 
     except LedgerError as error:
         say(f"engram-diagnose: {error}; going on without the record of earlier changes")
         return History()
-    ours = (_as_found(one) for one in entries if one.file == file or (instance and one.instance == instance))
+    ours = (_as_found(one) for one in entries if (file and one.file == file) or (instance and one.instance == instance))
     return History(tuple(ours), tuple(realised))
 
 
@@ -87,9 +91,9 @@ def apply_saved(text: str, path: Path | None, ledger: Ledger | None, *, now: flo
     patch = read_patch(text)
     refuse_expired(patch, now=datetime.fromtimestamp(now, UTC))
     place = (path or Path(patch.file)).absolute()
-    content = content_to_apply(patch, _read(place))
+    content = content_to_apply(patch, file_content(place))
     base, result = DIGEST + patch.base, DIGEST + patch.result
-    application = Application(now, "", str(place), base, result, "", (), (), "intended", text)
+    application = Application(now, "", ledger_name(place), base, result, "", (), (), "intended", text)
     return apply_now(with_memo(application), place, content, ledger, say=say)
 
 
@@ -100,19 +104,26 @@ def undo(path: Path, ledger: Ledger | None, *, say: Say) -> RolledBack:
     Raises `CannotApplyError` where there is nothing to put back, or the file was changed since.
     """
     place = path.absolute()
-    present = digest(_read(place))
-    outcome = roll_back(place)
-    for entry in history_of(ledger, str(place), "", say=say).applications:
-        if entry.result == present and entry.file == str(place) and entry.state != "rolled back":
+    present = digest(file_content(place))
+    try:
+        outcome = roll_back(place)
+    except NothingToRollBackError:
+        _refuse_lost_backup(place, present, ledger, say)
+        raise
+    for entry in history_of(ledger, ledger_name(place), "", say=say).applications:
+        if entry.result == present and entry.file == ledger_name(place) and entry.state != "rolled back":
             _mark(entry.id, "rolled back", ledger, say)
     return outcome
 
 
-def _read(path: Path) -> bytes:
-    try:
-        return path.read_bytes()
-    except OSError as error:
-        raise CannotTuneError(f"cannot read {path}: {error.strerror}; name the configuration with --config") from None
+def _refuse_lost_backup(place: Path, present: str, ledger: Ledger | None, say: Say) -> None:
+    """Say so where a patch is in effect whose backup is gone."""
+    entries = history_of(ledger, ledger_name(place), "", say=say).applications
+    if any(entry.result == present and entry.state == "applied" for entry in entries):
+        raise CannotApplyError(
+            f"{place}: a patch is in effect, and its backup is gone; where you kept the patch, "
+            "`patch --reverse FILE PATCH` takes it back"
+        )
 
 
 def _intended(application: Application, ledger: Ledger | None, say: Say) -> int:

@@ -80,7 +80,14 @@ def _knows_no_server(bundle: Bundle) -> bool:
 
 
 def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
-    """Write a bundle and say so, or say why not: a diagnosis is not lost for want of space."""
+    """
+    Write a bundle and say so, or say why not: a diagnosis is not lost for want of space.
+
+    One that holds no word of the server takes the place of no file: what is there may be the incident.
+    """
+    if not tells_of_the_server(bundle) and Path(path).is_file():
+        say(f"engram-diagnose: nothing of the server was collected, so {path} is kept as it was")
+        return False
     try:
         write_bundle(path, bundle)
     except BundleError as error:
@@ -88,6 +95,16 @@ def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
         return False
     say(f"bundle written to {path}")
     return True
+
+
+_OF_THE_SERVER: Final = frozenset({"prometheus", "exposition", "http", "process"})
+
+
+def tells_of_the_server(bundle: Bundle) -> bool:
+    """Whether anything was measured, its configuration apart; a host alone, for sizing, counts."""
+    return bool(bundle.options.get(HOST_ALONE)) or any(
+        answer.answered and answer.collector in _OF_THE_SERVER for answer in bundle.answers
+    )
 
 
 def looked_at(bundle: Bundle) -> list[str]:

@@ -3,6 +3,9 @@ From a bundle to a patch: the diagnosis, one decision per parameter, and the con
 """
 
 import hashlib
+import os
+import re
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -20,16 +23,22 @@ from engram_diagnose.engine.advice.past import Past
 from engram_diagnose.engine.advice.record import Application, KeyChange, Prediction, Realised
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert
 from engram_diagnose.engine.explanation.document import iso
+from engram_diagnose.engine.explanation.verdict import verdict
 from engram_diagnose.engine.facts.catalogue import Dialect
 from engram_diagnose.engine.facts.fact import Fact, Value
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import Reference
+from engram_diagnose.engine.language.problem import did_you_mean
 from engram_diagnose.judging import criteria_of
 from engram_diagnose.patch.edit import Assignment, edited
 from engram_diagnose.patch.unified import unified
+from engram_diagnose.render.neutral import visible
 from engram_diagnose.session import diagnose_bundle
+from engram_diagnose.tuning_notes import notes_of
 
 DIGEST: Final = "sha256:"
+_LONGEST: Final = 64 << 20
+"""Bytes of a configuration or a patch."""
 
 
 class CannotTuneError(ValueError):
@@ -55,8 +64,8 @@ class Wish:
 @dataclass(frozen=True, slots=True)
 class Configuration:
     """
-    The file to be changed, `name` as it was named and `path` from the root. `path` is None where it is not on this host, `masked` where only a copy without its secrets
-    is at hand: neither can be applied here. `modified` is when it was changed last, in seconds since the epoch.
+    The file to be changed, `name` as it was named and `path` from the root. `path` is None where it is not on this
+    host, `masked` where only a copy without its secrets is at hand: neither can be applied here.
     """
 
     name: str
@@ -64,12 +73,14 @@ class Configuration:
     digest: str
     path: Path | None = None
     masked: bool = False
-    modified: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Tuning:
-    """All of it: what was decided, for which file, and what that file would become."""
+    """
+    All of it: what was decided, for which file, and what that file would become. Names in a `redacted` bundle are not
+    the server's.
+    """
 
     diagnosis: Diagnosis
     advice: Advice
@@ -77,6 +88,7 @@ class Tuning:
     configuration: Configuration
     result: bytes
     document: dict[str, Any]
+    redacted: bool = False
 
     @property
     def changes(self) -> bool:
@@ -103,7 +115,7 @@ def tune(bundle: Bundle, expert: Expert, configuration: Configuration, wish: Wis
     _check_names(wish, expert, dialect)
     diagnosis = diagnose_bundle(bundle, expert, target_set=target_set, stated=wish.stated)
     moved = _moved(configuration, diagnosis, dialect)
-    past = Past(history.applications, history.realised, moved, None if wish.in_effect else configuration.modified)
+    past = Past(history.applications, history.realised, moved, None if wish.in_effect else _modified(bundle))
     choice = Choice(wish.only, wish.without, wish.values)
     advice = advise(diagnosis, sizing=wish.sizing, past=past, choice=choice)
     predictions, taught = _predictions(advice, history, diagnosis.policy.least_cases)
@@ -113,7 +125,10 @@ def tune(bundle: Bundle, expert: Expert, configuration: Configuration, wish: Wis
     document |= _file(configuration, result)
     document |= {"made": iso(now), "expires": iso(now + diagnosis.policy.expires_after)}
     document["criteria"] = criteria_of(advice, predictions, diagnosis, expert.loaded)
-    return Tuning(diagnosis, advice, predictions, configuration, result, document)
+    document["verdict"] = verdict(diagnosis)
+    document["notes"] = list(notes_of(bundle, diagnosis, advice, choice))
+    redacted = bundle.options.get("redacted") is True
+    return Tuning(diagnosis, advice, predictions, configuration, result, document, redacted)
 
 
 # Which file
@@ -134,7 +149,7 @@ def configuration_of(bundle: Bundle, named: str) -> Configuration:
     if answer.host == _this_host() and path.is_file():
         return _read(path)
     content = (answer.body or "").encode("utf-8", "surrogateescape")
-    stated = answer.detail if answer.detail.startswith(DIGEST) else digest(content)
+    stated = answer.detail.partition(" ")[0] if answer.detail.startswith(DIGEST) else digest(content)
     return Configuration(answer.name, content, stated, masked=stated != digest(content))
 
 
@@ -150,11 +165,38 @@ def _this_host() -> str:
 
 
 def _read(path: Path) -> Configuration:
+    content = file_content(path)
+    return Configuration(str(path), content, digest(content), path.absolute())
+
+
+def file_content(path: Path) -> bytes:
+    """A configuration or a patch; raises `CannotTuneError` for what is no file, cannot be read, or is far too long."""
+    shown = visible(str(path))
     try:
-        content, modified = path.read_bytes(), path.stat().st_mtime
-    except OSError as error:
-        raise CannotTuneError(f"cannot read {path}: {error.strerror}; name the configuration with --config") from None
-    return Configuration(str(path), content, digest(content), path.absolute(), modified=modified)
+        with open(path, "rb", opener=_at_once) as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise CannotTuneError(f"{shown} is no file; name the configuration with --config")
+            content = stream.read(_LONGEST + 1)
+    except (OSError, ValueError) as error:
+        if isinstance(error, CannotTuneError):
+            raise
+        reason = getattr(error, "strerror", None) or str(error)
+        raise CannotTuneError(f"cannot read {shown}: {reason}; name the configuration with --config") from None
+    if len(content) > _LONGEST:
+        raise CannotTuneError(f"{shown} is longer than {_LONGEST >> 20} MiB, which no configuration is")
+    return content
+
+
+def _at_once(path: str, flags: int) -> int:
+    """Open without waiting for somebody to write, as a pipe would have it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _modified(bundle: Bundle) -> float | None:
+    """When the configuration had been changed last as it was measured, in seconds since the epoch."""
+    answer = next((one for one in bundle.of("config") if one.answered), None)
+    found = re.search(r" modified ([0-9]{1,12}\.[0-9]{3})$", answer.detail) if answer is not None else None
+    return float(found[1]) if found is not None else None
 
 
 def _moved(configuration: Configuration, diagnosis: Diagnosis, dialect: Dialect | None) -> dict[str, Value | None]:
@@ -179,10 +221,9 @@ def _check_names(wish: Wish, expert: Expert, dialect: Dialect | None) -> None:
     keys = {key.key for key in dialect.keys.values()} if dialect is not None else set()
     for name in sorted(wish.only | wish.without):
         if name not in parameters and name not in keys:
-            raise CannotTuneError(
-                f"{name} is neither a parameter nor a key of the configuration; "
-                "see the names in docs/reference/parameters.md, or with: engram-diagnose tune --size"
-            )
+            near = did_you_mean(name, [*parameters, *keys])
+            hint = near or "the names stand in the output of: engram-diagnose tune --size"
+            raise CannotTuneError(f"{visible(name)} is neither a parameter nor a key of the configuration; {hint}")
 
 
 # What the file becomes
@@ -271,6 +312,11 @@ def _effects(
     ]  # fmt: skip
 
 
+def ledger_name(path: Path) -> str:
+    """What the ledger calls a file: its own name, not that of a link to it."""
+    return os.path.realpath(path)
+
+
 def application_of(tuning: Tuning, *, at: float, patch: str) -> Application:
     """The ledger's entry for a patch that is about to be applied."""
     advised = (one for one in tuning.advice.of("advised") if one.key is not None and one.wanted is not None)
@@ -281,8 +327,8 @@ def application_of(tuning: Tuning, *, at: float, patch: str) -> Application:
     )
     return Application(
         at,
-        tuning.diagnosis.subject.instance,
-        str(tuning.configuration.path or tuning.configuration.name),
+        "" if tuning.redacted else tuning.diagnosis.subject.instance,
+        ledger_name(tuning.configuration.path) if tuning.configuration.path else tuning.configuration.name,
         tuning.configuration.digest,
         digest(tuning.result),
         tuning.diagnosis.subject.dialect,

@@ -257,3 +257,88 @@ def test_a_ledger_that_cannot_be_written_stops_no_patch(tune: Tune, bundle: str,
 def test_nothing_to_roll_back_is_said(tune: Tune, config: Path) -> None:
     done = tune("--rollback", "--config", config)
     assert (done.returncode, "nothing to roll back" in done.stderr) == (2, True)
+
+
+def test_a_patch_never_takes_the_place_of_what_it_is_made_from(tune: Tune, bundle: str, config: Path) -> None:
+    done = tune("--bundle", bundle, "--config", config, "--output", config)
+    assert (done.returncode, "--output names the file of --config" in done.stderr) == (2, True)
+    assert config.read_text(encoding="utf-8") == BEFORE
+
+
+@pytest.mark.parametrize(
+    "idle",
+    [("--without", "wal.sync_mode"), ("--only", "x"), ("--output", "x"), ("--size",), ("--format", "json")],
+)
+def test_nothing_is_ignored_beside_a_kept_patch(
+    tune: Tune, bundle: str, config: Path, tmp_path: Path, idle: tuple[str, ...]
+) -> None:
+    kept = tmp_path / "store.patch"
+    tune("--bundle", bundle, "--config", config, "--output", kept)
+    done = tune("--apply", "--patch", kept, "--config", config, *idle)
+    assert (done.returncode, "has no effect beside --patch" in done.stderr) == (2, True)
+    assert config.read_text(encoding="utf-8") == BEFORE
+
+
+def test_a_wizard_whose_answers_run_out_writes_nothing(tune: Tune, bundle: str, config: Path) -> None:
+    done = tune("--bundle", bundle, "--config", config, "--interactive", "--apply", stdin="n\n")
+    assert (done.returncode, "nothing was written" in done.stderr) == (2, True)
+    assert config.read_text(encoding="utf-8") == BEFORE
+
+
+def test_a_relative_name_is_the_same_file_in_the_history(tune: Tune, bundle: str, config: Path) -> None:
+    assert tune("--bundle", bundle, "--config", "engram.toml", "--apply").returncode == 0
+    assert tune("--rollback", "--config", config).returncode == 0
+    found = json.loads(tune("--history", "--format", "json").stdout)
+    assert [entry["state"] for entry in found["applications"]] == ["rolled back"]
+    assert "PATCH" in tune("--bundle", bundle, "--config", config).stdout
+
+
+def test_another_server_s_file_of_the_same_name_holds_nothing_back(
+    tune: Tune, bundle: str, config: Path, tmp_path: Path
+) -> None:
+    tune("--bundle", bundle, "--config", config, "--apply")
+    original = read_bundle(bundle)
+    answers = tuple(
+        one if one.collector != "config" else type(one)(**{**_fields(one), "name": str(config), "host": "far away"})
+        for one in original.answers
+    )
+    other = tmp_path / "other.bundle"
+    write_bundle(str(other), type(original)(**{**_fields(original), "answers": answers, "instance": "db2:7432"}))
+    assert "PATCH" in tune("--bundle", other).stdout
+
+
+def test_a_record_that_was_edited_leaves_the_patch_as_good_as_it_was(
+    tune: Tune, bundle: str, config: Path, tmp_path: Path
+) -> None:
+    kept = tmp_path / "store.patch"
+    tune("--bundle", bundle, "--config", config, "--output", kept)
+    text = re.sub(r"# record: .*", '# record: ["i","guide",[[1,2,null,"[4.0, 4.0]",null]],[]]', kept.read_text("utf-8"))
+    kept.write_text(text, encoding="utf-8")
+    assert tune("--apply", "--patch", kept, "--config", config).returncode == 0
+    assert config.read_text(encoding="utf-8") == AFTER
+
+
+@pytest.mark.parametrize("place", ["/dev/zero", "pipe"])
+def test_what_is_no_file_is_no_configuration(tune: Tune, bundle: str, tmp_path: Path, place: str) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    done = tune("--bundle", bundle, "--config", place)
+    assert (done.returncode, "is no file" in done.stderr) == (2, True)
+
+
+def test_a_name_that_would_steer_the_terminal_is_shown_and_does_nothing(tune: Tune, tmp_path: Path) -> None:
+    hostile = tmp_path / "esc.patch"
+    hostile.write_text("# engram-diagnose patch 1\n", encoding="utf-8")
+    assert "\x1b" not in tune("--apply", "--patch", f"{hostile}\x1b]0;x\x07").stderr
+
+
+def test_values_that_cannot_be_read_are_said(tune: Tune, bundle: str, tmp_path: Path) -> None:
+    original = read_bundle(bundle)
+    body = '[wal]\nbuffer_size_mb = "4"\nflush_interval_ms = 99999999\n'
+    answers = tuple(one if one.collector != "config" else type(one)(**{**_fields(one), "body": body, "detail": ""})
+                    for one in original.answers)  # fmt: skip
+    wrong = tmp_path / "wrong.bundle"
+    write_bundle(str(wrong), type(original)(**{**_fields(original), "answers": answers}))
+    printed = " ".join(tune("--bundle", wrong).stdout.split())
+    assert "wal.buffer_size_mb: '4' is not a number" in printed
+    assert "wal.flush_interval_ms is" in printed
+    assert "beyond what advice would set it to" in printed

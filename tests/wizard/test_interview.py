@@ -97,8 +97,8 @@ class TestChanges:
         assert desk.said[start + 1 : start + 7] == [
             "  change      512 (512 MiB) -> 6553 (6.4 GiB)",
             "  asked by    Hot tier size by memory (table fit.hot-tier)",
-            "  cost        memory that the warm tier's page cache and other processes no",
-            "                longer have",
+            "  cost        a larger tier takes memory from the warm tier's page cache and",
+            "                other processes, a smaller one sends more reads to files",
             "  when        takes effect when the server is restarted",
             "  bounds      16 MiB to 8 GiB",
         ]

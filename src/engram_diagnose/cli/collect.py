@@ -15,7 +15,7 @@ from engram_diagnose.cli.options import (
     source_options,
     target_set_option,
 )
-from engram_diagnose.cli.output import NOT_COLLECTED
+from engram_diagnose.cli.output import NOT_COLLECTED, refuse_overwriting
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -29,16 +29,20 @@ def command(packs: tuple[Path, ...], output: str, redact: bool, **collection: An
     """Collect everything a diagnosis needs into one bundle, to be diagnosed here or elsewhere with `run --bundle`."""
     from engram_diagnose.collectors.bundle import encode_bundle, write_bundle
     from engram_diagnose.collectors.bundle import redact as redacted
-    from engram_diagnose.diagnosing import collect_bundle
+    from engram_diagnose.diagnosing import collect_bundle, tells_of_the_server
 
+    refuse_overwriting(output, {"--config": collection["config_file"]})
     if not output and sys.stdout.isatty():
         raise click.UsageError("a bundle is compressed data: give --output FILE, or redirect stdout")
     bundle = collect_bundle(request_of(collection), packs, say=say, progress=progress)
     bundle = redacted(bundle) if redact else bundle
+    if output and not tells_of_the_server(bundle) and Path(output).is_file():
+        say(f"engram-diagnose: nothing of the server was collected, so {output} is kept as it was")
+        sys.exit(NOT_COLLECTED)
     if output:
         write_bundle(output, bundle)
         say(f"bundle written to {output}; diagnose it with: engram-diagnose run --bundle {output}")
     else:
         sys.stdout.buffer.write(encode_bundle(bundle))
-    if not any(answer.answered for answer in bundle.answers):
+    if not tells_of_the_server(bundle):
         sys.exit(NOT_COLLECTED)

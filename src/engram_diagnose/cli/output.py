@@ -11,6 +11,7 @@ from typing import Any, Final
 import click
 
 FORMATS: Final = ("text", "json", "markdown")
+DIAGNOSIS_FORMATS: Final = (*FORMATS, "html")
 SEVERITIES: Final = ("info", "warning", "critical")
 
 CLEAN, FINDINGS, USAGE, NOT_COLLECTED, NOT_MEASURED = range(5)
@@ -18,7 +19,7 @@ CLEAN, FINDINGS, USAGE, NOT_COLLECTED, NOT_MEASURED = range(5)
 
 
 def rendered(document: dict[str, Any], form: str, *, verbose: bool = False, width: int = 0, color: bool = False) -> str:
-    """A diagnosis document in one of `FORMATS`."""
+    """A diagnosis document in one of `DIAGNOSIS_FORMATS`; HTML always holds everything."""
     if form == "json":
         from engram_diagnose.render.json import render_json
 
@@ -27,6 +28,10 @@ def rendered(document: dict[str, Any], form: str, *, verbose: bool = False, widt
         from engram_diagnose.render.markdown import render_markdown
 
         return render_markdown(document)
+    if form == "html":
+        from engram_diagnose.render.html import render_html
+
+        return render_html(document)
     from engram_diagnose.render.text import render_text
 
     return render_text(document, console_width=width or 80, color=color, verbose=verbose)
@@ -53,6 +58,13 @@ def text_width(*, terminal: bool) -> int:
         return shutil.get_terminal_size((80, 24)).columns
     columns = os.environ.get("COLUMNS", "")
     return int(columns) if columns.isdecimal() and columns.isascii() else 80
+
+
+def refuse_overwriting(output: str, read: dict[str, str | None]) -> None:
+    """Keep what is written from taking the place of what is read; raises `click.UsageError`."""
+    for option, name in read.items():
+        if output and name and os.path.realpath(output) == os.path.realpath(name):
+            raise click.UsageError(f"--output names the file of {option}, which would be lost; name another")
 
 
 class CannotWriteError(click.ClickException):

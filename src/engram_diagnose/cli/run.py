@@ -15,7 +15,15 @@ from engram_diagnose.cli.options import (
     source_options,
     target_set_option,
 )
-from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, USAGE, exit_code, print_document
+from engram_diagnose.cli.output import (
+    DIAGNOSIS_FORMATS,
+    NOT_COLLECTED,
+    SEVERITIES,
+    USAGE,
+    exit_code,
+    print_document,
+    refuse_overwriting,
+)
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
@@ -26,7 +34,7 @@ from engram_diagnose.cli.output import FORMATS, NOT_COLLECTED, SEVERITIES, USAGE
 @rules_option
 @click.option("--baseline", metavar="NAME|FILE", help="A saved baseline, or a bundle, of better days.")
 @click.option("--save", metavar="FILE", help="Keep the bundle that was collected.")
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(DIAGNOSIS_FORMATS), default="text", show_default=True)
 @click.option("--output", "-o", default="", metavar="FILE", help="Write there instead of stdout.")
 @click.option(
     "--fail-on",
@@ -66,6 +74,7 @@ def command(
     """
     from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, read_bundle, save_bundle
 
+    refuse_overwriting(output, {"--config": collection["config_file"], "--bundle": bundle, "--save": save})
     if bundle:
         refuse_beside_bundle(ctx, {*collection, "save"} - {"target_set"})
     collected = (

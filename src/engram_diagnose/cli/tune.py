@@ -15,6 +15,12 @@ from engram_diagnose.cli.options import (
 from engram_diagnose.wizard.flags import answer_options
 
 FORMATS = ("text", "json", "patch")
+_READS = {
+    "rollback": frozenset({"config_file"}),
+    "history": frozenset({"instance", "form", "output"}),
+    "patch_file": frozenset({"applying", "config_file"}),
+}
+"""What each of the three reads besides itself."""
 _BESIDE_BUNDLE = frozenset({"config_file", "target_set"})
 
 
@@ -51,7 +57,7 @@ def command(ctx: click.Context, /, **given: Any) -> None:
     """
     from engram_diagnose.cli import tuning
 
-    refuse_together(given)
+    refuse_together(ctx, given)
     if given["rollback"]:
         tuning.roll_back(given["config_file"])
     elif given["history"]:
@@ -72,14 +78,19 @@ def _collection(given: dict[str, Any]) -> set[str]:
     return set(given) - OWN
 
 
-def refuse_together(given: dict[str, Any]) -> None:
-    """Say which options contradict each other; raises `click.UsageError`."""
-    chosen = [name for name in ("rollback", "history", "patch_file") if given[name]]
+def refuse_together(ctx: click.Context, given: dict[str, Any]) -> None:
+    """Say which options mean nothing beside what was chosen; raises `click.UsageError`."""
+    chosen = [name for name in _READS if given[name]]
     if len(chosen) > 1:
         raise click.UsageError("--rollback, --history and --patch exclude each other")
     if given["patch_file"] and not given["applying"]:
         raise click.UsageError("--patch names what to apply: give --apply with it")
-    if chosen and given["bundle"]:
-        raise click.UsageError(f"--{chosen[0].removesuffix('_file')} needs no bundle; leave one of them out")
-    if chosen and given["interactive"]:
-        raise click.UsageError(f"--{chosen[0].removesuffix('_file')} asks nothing; leave --interactive out")
+    if chosen:
+        kept = _READS[chosen[0]] | {chosen[0]}
+        idle = [option.opts[0] for option in ctx.command.params if option.name not in kept
+                and ctx.get_parameter_source(option.name or "") is click.core.ParameterSource.COMMANDLINE]  # fmt: skip
+        if idle:
+            mode = f"--{chosen[0].removesuffix('_file')}"
+            raise click.UsageError(f"{', '.join(idle)} has no effect beside {mode}; leave one of them out")
+    if both := set(given["only"]) & set(given["without"]):
+        raise click.UsageError(f"--only and --without both name {', '.join(sorted(both))}")

@@ -4,6 +4,7 @@ What `tune` does: advise and print, apply, roll back, look back.
 
 import json
 import os
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -13,15 +14,26 @@ import click
 
 from engram_diagnose.applying import apply_now, apply_saved, history_of, ledger_or_none, undo
 from engram_diagnose.cli.options import progress, request_of, say
-from engram_diagnose.cli.output import text_width, write_text
+from engram_diagnose.cli.output import NOT_MEASURED, USAGE, refuse_overwriting, text_width, write_text
 from engram_diagnose.collectors.bundle import read_bundle
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.diagnosing import collect_bundle, save_bundle, sizing_bundle
 from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.patch.apply import AlreadyApplied, AppliedFile
+from engram_diagnose.render.neutral import visible
 from engram_diagnose.render.tuning import render_tuning
 from engram_diagnose.rulebase import load_rules
-from engram_diagnose.tuning import CannotTuneError, Tuning, Wish, application_of, configuration_of, tune
+from engram_diagnose.tuning import (
+    CannotTuneError,
+    Tuning,
+    Wish,
+    application_of,
+    configuration_of,
+    file_content,
+    ledger_name,
+    tune,
+)
+from engram_diagnose.wizard.asking import Asking, asking
 
 OWN: Final = frozenset({"bundle", "sizing", "interactive", "only", "without", "in_effect", "applying", "patch_file",
                         "rollback", "history", "form", "output", "save", "packs", "workload", "cores", "memory",
@@ -33,15 +45,33 @@ def advise(given: dict[str, Any]) -> None:
     """Collect or read, advise, print; with `applying` also write."""
     collection = {name: value for name, value in given.items() if name not in OWN}
     target_set, named = collection["target_set"] or "", collection["config_file"]
+    refuse_overwriting(given["output"], {"--config": named, "--bundle": given["bundle"], "--save": given["save"]})
     bundle = _bundle(given, collection)
     if given["save"]:
         save_bundle(given["save"], bundle, say=say)
-    found = _tuning(bundle, expert(load_rules(given["packs"])), _wish(given), named, target_set, given["interactive"])
+    if given["interactive"] and sys.stdin is None:
+        raise click.UsageError("--interactive reads answers from its input; without one use --size and its flags")
+    ask = asking(sys.stdin.buffer, sys.stderr, terminal=sys.stdin.isatty()) if given["interactive"] else None
+    found = _tuning(bundle, expert(load_rules(given["packs"])), _wish(given), named, target_set, ask)
     if found is None:
-        return
-    _print(found, given["form"], given["output"])
-    if given["applying"] or (given["interactive"] and _wants_it(found)):
+        sys.exit(USAGE)
+    _print(found, given["form"], given["output"], applying=given["applying"])
+    if given["applying"] and ask is not None and ask.ended:
+        raise CannotTuneError(
+            "the answers ended before the questions did, so nothing was written; to accept every value unasked: "
+            "engram-diagnose tune --size --apply"
+        )
+    at_terminal = ask is not None and sys.stdin.isatty()
+    if _wants_it(found) if at_terminal else given["applying"]:
         _apply(found)
+    _refuse_unmeasured(found)
+
+
+def _refuse_unmeasured(found: Tuning) -> None:
+    """That nothing was measured is not that nothing is wrong: exit 4."""
+    if not found.document["sizing"] and found.document["verdict"]["state"] == "untested":
+        say("engram-diagnose: no target could be tested, so nothing can be advised; see what is missing with run")
+        sys.exit(NOT_MEASURED)
 
 
 def _bundle(given: dict[str, Any], collection: dict[str, Any]) -> Bundle:
@@ -63,20 +93,21 @@ def _wish(given: dict[str, Any]) -> Wish:
     )
 
 
-def _tuning(bundle: Bundle, ready: Expert, wish: Wish, named: str, target_set: str, interactive: bool) -> Tuning | None:
+def _tuning(
+    bundle: Bundle, ready: Expert, wish: Wish, named: str, target_set: str, ask: Asking | None
+) -> Tuning | None:
     configuration = configuration_of(bundle, named)
-    history = history_of(ledger_or_none(say=say, make=False), str(configuration.path or configuration.name), bundle.instance, say=say)
+    file = ledger_name(configuration.path) if configuration.path is not None else ""
+    history = history_of(ledger_or_none(say=say, make=False), file, bundle.instance, say=say)
     now = time.time()
 
     def tuned(wanted: Wish) -> Tuning:
         return tune(bundle, ready, configuration, wanted, now=now, history=history, target_set=target_set)
 
-    if not interactive:
+    if ask is None:
         return tuned(wish)
-    from engram_diagnose.wizard.asking import asking
     from engram_diagnose.wizard.interview import interview
 
-    ask = asking(sys.stdin.buffer, sys.stderr, terminal=sys.stdin.isatty())
     answered = interview(tuned, ask, say, wish)
     return tuned(answered) if answered is not None else None
 
@@ -88,19 +119,23 @@ def _wants_it(found: Tuning) -> bool:
     return click.confirm(f"Write this to {found.configuration.path}?", default=False, err=True)
 
 
-def _print(found: Tuning, form: str, output: str) -> None:
+def _print(found: Tuning, form: str, output: str, *, applying: bool) -> None:
+    """What was advised; a file gets the document where that was asked for, else the patch."""
+    document = json.dumps(found.document, indent=2, ensure_ascii=False, allow_nan=False)
     if output:
-        write_text(Path(output), patch_text(found))
-        say(f"patch written to {output}")
+        write_text(Path(output), document if form == "json" else patch_text(found))
+        say(f"{'advice' if form == 'json' else 'patch'} written to {visible(output)}")
     if form == "json":
-        click.echo(json.dumps(found.document, indent=2, ensure_ascii=False, allow_nan=False))
+        if not output:
+            click.echo(document)
     elif form == "patch":
         click.echo(patch_text(found), nl=False)
     else:
         terminal = sys.stdout.isatty()
-        color = terminal and not os.environ.get("NO_COLOR")
-        width = text_width(terminal=terminal)
-        click.echo(render_tuning(found.document, console_width=width, color=color), nl=False, color=color)
+        color = terminal and not os.environ.get("NO_COLOR") and os.environ.get("TERM") != "dumb"
+        text = render_tuning(found.document, console_width=text_width(terminal=terminal), color=color,
+                             kept=output, applying=applying)  # fmt: skip
+        click.echo(text, nl=False, color=color)
 
 
 def patch_text(found: Tuning) -> str:
@@ -133,21 +168,18 @@ def _apply(found: Tuning) -> None:
 
 def apply_patch(patch: Path, named: str) -> None:
     """Apply a patch that was kept."""
-    try:
-        text = patch.read_bytes().decode("utf-8", "surrogateescape")
-    except OSError as error:
-        raise CannotTuneError(f"cannot read {patch}: {error.strerror}") from None
+    text = file_content(patch).decode("utf-8", "surrogateescape")
     outcome = apply_saved(text, Path(named) if named else None, ledger_or_none(say=say), now=time.time(), say=say)
     _report(outcome, Path(outcome.path))
 
 
 def _report(outcome: AppliedFile | AlreadyApplied, path: Path) -> None:
     if isinstance(outcome, AlreadyApplied):
-        say(f"{path} is as the patch leaves it already; nothing was written")
+        say(f"{visible(str(path))} is as the patch leaves it already; nothing was written")
         return
-    say(f"applied to {path}; what it was is kept in {outcome.backup}")
+    say(f"applied to {visible(str(path))}; what it was is kept in {visible(str(outcome.backup))}")
     say("nothing was restarted: the server reads it at its next start")
-    say(f"to undo it: engram-diagnose tune --rollback --config {path}")
+    say(f"to undo it: engram-diagnose tune --rollback --config {visible(shlex.quote(str(path)))}")
     say("to see whether it helped: engram-diagnose verify --before BEFORE.bundle --after AFTER.bundle")
 
 
@@ -156,7 +188,8 @@ def roll_back(named: str) -> None:
     if not named:
         raise click.UsageError("--rollback needs --config FILE, the configuration to put back")
     outcome = undo(Path(named), ledger_or_none(say=say), say=say)
-    say(f"{outcome.path} is as it was before, from {outcome.restored_from}; restart the server to run with it")
+    path, source = visible(str(outcome.path)), visible(str(outcome.restored_from))
+    say(f"{path} is as it was before, from {source}; restart the server to run with it")
 
 
 def show_history(instance: str, form: str, output: str) -> None:

@@ -4,12 +4,13 @@ When a change has worked, and when to take it back: each criterion in words, and
 A criterion's PromQL gives one series while it is met and nothing otherwise, as an alerting rule's expression does.
 """
 
+import math
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 from engram_diagnose.engine.advice.record import Prediction
-from engram_diagnose.engine.explanation.wording import fact_text, formula
+from engram_diagnose.engine.explanation.wording import fact_text, formula, value_text
 from engram_diagnose.engine.facts.catalogue import FactSpec
 from engram_diagnose.engine.facts.fact import Value, point
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
@@ -49,12 +50,12 @@ class Limits:
     How much worse things may get before a change is taken back.
 
     `rise` is the share by which a figure that should be low may rise over what was measured, `fall` the share by which
-    one that should be high may fall, `errors` the share of all operations that may fail beyond those that did.
-    `restart_seconds` is how long a restart may take.
+    one that should be high may fall; None where nothing says how far. `errors` is the share of all operations that may
+    fail beyond those that did. `restart_seconds` is how long a restart may take.
     """
 
-    rise: float
-    fall: float
+    rise: float | None
+    fall: float | None
     errors: float
     restart_seconds: float
 
@@ -78,7 +79,7 @@ def criteria(
     found = [
         *(_success(prediction, deployment, usual) for prediction in predicted),
         *(_verified(scope, check, deployment) for scope, check in checks),
-        *(_worse(one, deployment, limits) for one in predicted if one.measured),
+        *(one for prediction in predicted if (one := _worse(prediction, deployment, limits)) is not None),
         *_failing({prediction.scope for prediction in predicted}, deployment, limits),
         _down(deployment, limits),
     ]
@@ -134,13 +135,19 @@ def _verified(scope: Scope, check: Verification, deployment: Deployment) -> Crit
 # Abort
 
 
-def _worse(prediction: Prediction, deployment: Deployment, limits: Limits) -> Criterion:
+def _worse(prediction: Prediction, deployment: Deployment, limits: Limits) -> Criterion | None:
     lower = prediction.better == "lower"
-    figure = prediction.measured * (1 + limits.rise if lower else 1 - limits.fall)
+    limit = limits.rise if lower else limits.fall
+    if limit is None or not prediction.measured:
+        return None
+    # A quantile from buckets is an interval: the change is to blame only beyond its worse end.
+    value = deployment.memory.value(prediction.on, prediction.scope)
+    known = value if isinstance(value, tuple) and all(map(math.isfinite, value)) else None
+    was = known if known is not None else point(prediction.measured)
+    figure = was[1] * (1 + limit) if lower else was[0] * (1 - limit)
     unit = _unit(prediction)
-    allowed = format_value(limits.rise if lower else limits.fall, UNITS["share"])
     words = (f"{prediction.on}{prediction.scope} is {'above' if lower else 'below'} {format_value(figure, unit)}, "
-             f"{allowed} worse than the {format_value(prediction.measured, unit)} it was")  # fmt: skip
+             f"{format_value(limit, UNITS['share'])} worse than the {value_text(was, unit)} it was")  # fmt: skip
     condition = _limit(prediction.on, ">" if lower else "<", figure, unit)
     return _criterion("abort", words, condition, prediction.scope, deployment, parse_quantity(deployment.window).value)
 
@@ -160,7 +167,11 @@ def _failing(scopes: Iterable[Scope], deployment: Deployment, limits: Limits) ->
 
 def _down(deployment: Deployment, limits: Limits) -> Criterion:
     words = "Prometheus does not reach the server"
-    return _criterion("abort", words, _limit(UP, "==", 0.0), INSTANCE, deployment, limits.restart_seconds)
+    found = _criterion("abort", words, _limit(UP, "==", 0.0), INSTANCE, deployment, limits.restart_seconds)
+    if found.promql is None:
+        return found
+    # A target that is gone from service discovery has no `up` at all.
+    return replace(found, promql=f"{found.promql} or absent({found.promql.removesuffix(' == 0')})")
 
 
 # Words

@@ -17,6 +17,8 @@ _LONGEST: Final = 2000
 _BREAKS: Final = re.compile(r"[ \t\r\n]+")
 _PROSE: Final = frozenset({"because", "false_positives", "investigate", "reason", "title", "tradeoff", "why"})
 """Keys of a document under which authors write paragraphs, which they may break into lines."""
+_WHOLE: Final = frozenset({"promql"})
+"""Keys of texts that are copied rather than read."""
 
 
 def clean(document: Mapping[str, Any]) -> dict[str, Any]:
@@ -25,6 +27,8 @@ def clean(document: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _clean(value: Any, key: str) -> Any:
+    if isinstance(value, str) and key in _WHOLE:
+        return printed(value)
     if isinstance(value, str):
         return visible(_BREAKS.sub(" ", value).strip() if key in _PROSE else value)
     if isinstance(value, dict):
@@ -44,9 +48,17 @@ def visible(text: str) -> str:
     """
     if len(text) > _LONGEST:
         text = f"{text[:_LONGEST]}... ({len(text) - _LONGEST:,} more characters)"
-    if text.isascii() and text.isprintable():
-        return text
-    return "".join(_shown(text))
+    return printing(text)
+
+
+def printing(text: str) -> str:
+    """The text with everything that does not print escaped, however long it is."""
+    return printed(text)
+
+
+def printed(text: str) -> str:
+    """The same, however long: half a query is none."""
+    return text if text.isascii() and text.isprintable() else "".join(_shown(text))
 
 
 def _shown(text: str) -> list[str]:

@@ -2,6 +2,7 @@
 The patch file: what a reviewer reads, as comments, and behind them the diff that is applied and the one that undoes it.
 """
 
+import shlex
 from collections.abc import Mapping
 from datetime import datetime
 from importlib import resources
@@ -12,8 +13,8 @@ from jinja2.sandbox import SandboxedEnvironment
 
 from engram_diagnose.patch.file import body, machine_lines
 from engram_diagnose.render.layout import wrap
-from engram_diagnose.render.neutral import clean, visible
-from engram_diagnose.render.tuning import CLASSES, HEADINGS, effect_words, source
+from engram_diagnose.render.neutral import clean
+from engram_diagnose.render.tuning import CLASSES, HEADINGS, UNMEASURED, effect_words, source, waiting
 
 _TEMPLATE: Final = "config.patch.j2"
 _DIGEST: Final = "sha256:"
@@ -43,6 +44,7 @@ def render_patch(document: Mapping[str, Any], memo: str = "") -> str:
             patch=shown,
             machine=[*machine, memo] if memo else machine,
             headings=HEADINGS,
+            unmeasured=UNMEASURED,
             classes=CLASSES,
             body=body(file["diff"], file["reverse"]),
         )
@@ -58,7 +60,13 @@ def _environment() -> SandboxedEnvironment:
     environment = SandboxedEnvironment(
         autoescape=False, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True
     )  # it is no markup; `visible` has made every text harmless
-    environment.filters |= {"lines": _lines, "voice": source, "expected": effect_words, "plain": visible}
+    environment.filters |= {
+        "lines": _lines,
+        "voice": source,
+        "expected": effect_words,
+        "quoted": shlex.quote,
+        "waiting": waiting,
+    }
     return environment
 
 

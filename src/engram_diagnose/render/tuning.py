@@ -5,6 +5,7 @@ Advice as text: what to change, why, what it should bring and cost, and the line
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
+from engram_diagnose.engine.facts.unit import UNITS, format_value
 from engram_diagnose.render.figures import count, instant, labels, percent
 from engram_diagnose.render.layout import Page
 from engram_diagnose.render.neutral import clean, visible
@@ -18,19 +19,25 @@ HEADINGS: Final = {
     "next restart": ("At the next restart", "read when the server starts"),
     "planned": ("Planned", "the index is built anew, or the machine is changed: choose the hour"),
 }
+UNMEASURED: Final = "unmeasured: no cause asks for it, so no figure is promised; verify against what is measured now"
 CLASSES: Final = {
     "reload": "takes effect when the server reloads its configuration",
     "restart": "takes effect when the server is restarted",
     "reindex": "takes effect when the index is built anew",
-    "host": "a setting of the machine, not of this file",
+    "host": "a setting of the machine, not of this file, and lost when it boots unless it is made permanent there",
 }
 
 
-def render_tuning(document: Json, *, console_width: int = 80, color: bool = False) -> str:
-    """The advice as text, no line wider than `console_width` but for those of the diff."""
+def render_tuning(document: Json, *, console_width: int = 80, color: bool = False, kept: str = "",
+                  applying: bool = False) -> str:  # fmt: skip
+    """
+    The advice as text, no line wider than `console_width` but for those of the diff and of queries.
+
+    `kept` names the file that the patch was written to; with `applying` it is about to be applied.
+    """
     page = Page(console_width, _GUTTER)
     # A diff's lines are shown as they are, but for what a terminal would obey.
-    _Writer(clean(_without_diff(document)), page).write(document["file"]["diff"])
+    _Writer(clean(_without_diff(document)), page, kept, applying=applying).write(document["file"]["diff"])
     return coloured_text(page.lines) if color else plain_text(page.lines)
 
 
@@ -58,6 +65,11 @@ def effect_words(effect: Json) -> str:
     return f"{what} from {prediction['measured_text']} to {prediction['text']}, {sure}"
 
 
+def waiting(criterion: Json) -> str:
+    """From when on a criterion says anything: windows hold what was before, and a restart takes its time."""
+    return f"from {format_value(criterion['after_seconds'], UNITS['s'])} after the restart on"
+
+
 def total_words(document: Json) -> str:
     """One sentence: how many changes, and of what else there is."""
     changes = [one for group in document["groups"] for one in group["changes"]]
@@ -80,9 +92,11 @@ def budget_words(budget: Json) -> str:
 
 
 class _Writer:
-    def __init__(self, document: Json, page: Page) -> None:
+    def __init__(self, document: Json, page: Page, kept: str, *, applying: bool) -> None:
         self._document = document
         self._page = page
+        self._kept = visible(kept)
+        self._applying = applying
 
     def write(self, diff: str) -> None:
         self._verdict()
@@ -105,12 +119,26 @@ class _Writer:
         document, page = self._document, self._page
         changes = bool(document["groups"])
         page.put(("ADVICE", "warning" if changes else "good"), ("  ", ""), (total_words(document), "title"), hang=2)
-        if not (changes or document["sizing"] or document["held"] or document["ignored"] or document["unknown"]):
-            page.put(("no cause that a parameter can mend was concluded; --size fits every parameter to this host and "
-                      "workload", ""), indent=2, hang=2)  # fmt: skip
+        if not (
+            changes
+            or document["notes"]
+            or document["sizing"]
+            or document["held"]
+            or document["ignored"]
+            or document["unknown"]
+        ):
+            page.put((self._nothing(), ""), indent=2, hang=2)
         words = budget_words(document["budget"])
         if words:
             page.put((words, ""), indent=2, hang=2)
+        for note in document["notes"]:
+            page.put(("note: ", "warning"), (note, ""), indent=2, hang=2)
+
+    def _nothing(self) -> str:
+        """Why nothing is advised: that nothing could be told is not that all is well."""
+        if self._document["verdict"]["state"] == "untested":
+            return "no target could be tested, so nothing can be advised: collect from the server, then ask again"
+        return "no cause that a parameter can mend was concluded; --size fits every parameter to this host and workload"
 
     def _group(self, group: Json) -> None:
         heading, note = HEADINGS[group["when"]]
@@ -128,31 +156,35 @@ class _Writer:
         self._field("cost", change["tradeoff"])
         self._field("class", CLASSES[change["restart"]])
         self._field("command", change["command"])
+        self._field("undo", change["undo"])
         self._field("note", *change["notes"])
         self._field("against", *(f"{source(one)} asks for {one['to']}" for one in change["conflicts"]))
 
     def _effects(self) -> None:
-        if not self._document["effects"]:
+        effects = self._document["effects"]
+        if not self._document["groups"]:
             return
         self._heading("What it should bring")
         self._page.blank()
+        if not effects:
+            self._page.put((UNMEASURED, ""), indent=1, hang=3)
         for effect in self._document["effects"]:
             self._page.put((effect["rule"], "title"), (f": {effect_words(effect)}", ""), indent=1, hang=3)
 
     def _criteria(self) -> None:
         criteria = self._document.get("criteria", [])
         for kind, heading, note in (
-            ("success", "Success", "it helped, when this comes out"),
-            ("abort", "Abort", "undo it at once when one of these comes out"),
+            ("success", "Success", "it helped, when all of these come out"),
+            ("abort", "Abort", "undo it when one of these comes out, once its time has passed"),
         ):
             chosen = [one for one in criteria if one["kind"] == kind]
             if chosen:
                 self._heading(heading, note)
                 self._page.blank()
             for one in chosen:
-                self._page.put((one["sentence"], ""), indent=1, hang=3)
+                self._page.put((f"{one['sentence']}; {waiting(one)}", ""), indent=1, hang=3)
                 if one["promql"]:
-                    self._page.exactly((visible(one["promql"]), "command"), indent=3)
+                    self._page.exactly((one["promql"], "command"), indent=3)
                 else:
                     self._page.put((one["reason"], "dim"), indent=3)
 
@@ -222,8 +254,13 @@ class _Writer:
         page.blank()
         where = subject["instance"] or subject["host"] or "no server"
         page.put((f"{where}, dialect {subject['dialect']}, measured {instant(subject['time'])}", "dim"), hang=2)
-        for line in next_steps(file):
+        for line in self._next(file):
             page.put((line, "dim"), hang=2)
+
+    def _next(self, file: Json) -> Iterable[str]:
+        if self._kept:
+            return [f"the patch is kept in {self._kept}; the configuration is as it was"] if not self._applying else []
+        return [] if self._applying else next_steps(file)
 
 
 def next_steps(file: Json) -> Iterable[str]:

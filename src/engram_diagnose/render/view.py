@@ -34,8 +34,8 @@ NOTES: Final = {
 }
 """What is said behind the heading of a section."""
 _SEVERITIES: Final = {"critical": 0, "warning": 1, "info": 2}
-_SIZING: Final = "fit."
-"""Where the sizing tables' rules stand: what they propose is advice for `tune`, not part of a diagnosis."""
+_QUIET: Final = ("fit.", "alert.")
+"""What begins so is not told: sizing tables propose what `tune` is for, and what alerts speak of, symptoms say."""
 
 
 class Missed(NamedTuple):
@@ -255,7 +255,7 @@ def _ids(items: Iterable[Json]) -> str:
 
 def _derived(derived: Iterable[Json], *, verbose: bool) -> Iterable[Listed]:
     for item in derived:
-        if item["rule"].startswith(_SIZING) and not verbose:
+        if item["rule"].startswith(_QUIET) and not verbose:
             continue
         known = [(name, text) for name, text in item["values"].items() if text != "unknown"]
         for name, text in known if verbose else known[:1]:

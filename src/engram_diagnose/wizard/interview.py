@@ -9,12 +9,12 @@ from dataclasses import replace
 from typing import Final, TypeVar
 
 from engram_diagnose.engine.advice.decision import Decision, same
+from engram_diagnose.engine.advice.dependence import dependents
 from engram_diagnose.engine.facts.catalogue import ParameterSpec
 from engram_diagnose.engine.facts.fact import Value
 from engram_diagnose.render.tuning import HEADINGS
 from engram_diagnose.tuning import Tuning, Wish
 from engram_diagnose.wizard.answers import UnusableAnswerError, stated
-from engram_diagnose.wizard.dependence import dependents
 from engram_diagnose.wizard.detected import detected
 from engram_diagnose.wizard.questions import Question, open_questions
 from engram_diagnose.wizard.room import room_for

@@ -2,6 +2,7 @@
 A value that the operator types for a setting: in the unit of its key or with one, within the setting's bounds.
 """
 
+import math
 from typing import Final, NamedTuple
 
 from engram_diagnose.engine.advice.decision import Decision, representable
@@ -11,6 +12,8 @@ from engram_diagnose.engine.facts.fact import Value, point
 from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Unit, parse_quantity
 from engram_diagnose.wizard.answers import UnusableAnswerError, one_of, shown
 
+_ROUNDED: Final = 0.01
+"""By how much a typed value may be rounded to what its key can hold; beyond that it is another value."""
 _TRUTHS: Final = {"true": 1.0, "on": 1.0, "yes": 1.0, "false": 0.0, "off": 0.0}
 
 
@@ -48,7 +51,11 @@ def typed_value(text: str, decision: Decision, bounds: Bounds) -> Value:
         if truth is None:
             raise UnusableAnswerError(f"{shown(text)} is neither true nor false")
         return point(truth)
-    value = representable(point(_figure(text, decision)), parameter, decision.key)
+    figure = _figure(text, decision)
+    value = representable(point(figure), parameter, decision.key)
+    if isinstance(value, tuple) and not math.isclose(value[0], figure, rel_tol=_ROUNDED):
+        unit = decision.key.unit.symbol if decision.key is not None else parameter.unit.symbol
+        raise UnusableAnswerError(f"{shown(text)} cannot be written: the key holds whole {unit or 'numbers'}")
     if value is None or isinstance(value, str) or not bounds.low <= value[0] <= bounds.high:
         raise UnusableAnswerError(f"{shown(text)} is out of bounds: {bounds_text(decision, bounds)}")
     return value

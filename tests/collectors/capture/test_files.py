@@ -88,7 +88,9 @@ def test_the_configuration_carries_the_digest_of_the_file(tmp_path: Path) -> Non
     path.write_text(SECRETS)
     answer = configuration(MACHINE, str(path))
     assert (answer.collector, answer.name) == ("config", str(path))
-    assert answer.detail == "sha256:" + hashlib.sha256(SECRETS.encode()).hexdigest()
+    digest, _, modified = answer.detail.partition(" modified ")
+    assert digest == "sha256:" + hashlib.sha256(SECRETS.encode()).hexdigest()
+    assert float(modified) == pytest.approx(path.stat().st_mtime, abs=0.001)
     assert "hunter2" not in (answer.body or "")
 
 

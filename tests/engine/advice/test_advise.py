@@ -219,3 +219,31 @@ def test_groups_run_from_reversible_to_planned(builtin: Expert) -> None:
 def test_the_same_facts_in_any_order_give_the_same_advice(builtin: Expert) -> None:
     backwards = dict(reversed(list(SLOW_READS.items())))
     assert names(advice(builtin, SLOW_READS, sizing=True)) == names(advice(builtin, backwards, sizing=True))
+
+
+def test_a_cause_never_moves_a_figure_against_its_own_symptom(builtin: Expert) -> None:
+    scalar = {
+        **HEALTHY,
+        "op.latency.p99{operation=recall}": 0.03,
+        "simd.isa": "avx2",
+        "simd.available": 1,
+        "simd.similarity_time": 100e-6,
+        "pmu.ipc": 1.1,
+        "config.activation.simd_enabled": 0,
+        "config.activation.simd_batch_size": 32,
+    }
+    found = advice(builtin, scalar)
+    assert "config.activation.simd_enabled" in names(found)
+    assert "config.activation.simd_batch_size" not in names(found)
+
+
+def test_a_change_that_was_undone_by_hand_holds_nothing_back(builtin: Expert) -> None:
+    past = Past((applied("config.storage.hot_tier_size", 512 * MIB, 2048 * MIB, NOW - 60),))
+    assert "config.storage.hot_tier_size" in names(advice(builtin, SLOW_READS, past=past))
+
+
+def test_the_largest_gives_way_where_the_tables_ask_for_too_much(builtin: Expert) -> None:
+    small = {"host.cores": 4, "mem.total": 0.3 * GIB, "workload.stated_class": "write-heavy"}
+    found = advice(builtin, small, sizing=True)
+    assert found.budget.limit is not None
+    assert found.budget.total <= found.budget.limit
