@@ -10,6 +10,7 @@ from typing import Final
 from engram_diagnose.collectors.bundle_format import HOST_ALONE, Bundle, BundleError
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.instances import NODE_DIALECT, USUAL_DIALECT
+from engram_diagnose.collectors.parse.alerts import facts_of_alerts
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.endpoints import HEALTH, facts_of_endpoints, facts_of_health
 from engram_diagnose.collectors.parse.engram_json import absent_metrics, expected_metrics, facts_of_engram_json
@@ -70,7 +71,7 @@ class _Reading:
     def facts(self) -> list[Fact]:
         # The last known one stands: what was measured on the host itself goes before what an exporter says of it.
         facts = [*self._metrics(), *self._direct(), *self._local(), *self._configuration(), *self._statements()]
-        facts += [*self._telemetry, *self._kept()]
+        facts += [*self._telemetry, *self._kept(), *self._alerts()]
         return facts + self._rest(facts)
 
     # Prometheus
@@ -201,6 +202,10 @@ class _Reading:
     def _recorded(self, name: str, value: float | str, source: str) -> Fact:
         stated = value if isinstance(value, str) else point(float(value))
         return Fact(name, stated, Status.RECORDED, source=source, host=self._bundle.host, time=self._bundle.time)
+
+    def _alerts(self) -> list[Fact]:
+        """The alerts that asked for this diagnosis; that there is none is known."""
+        return facts_of_alerts(self._bundle.options.get("alerts"), host=self._bundle.host, time=self._bundle.time)
 
     # The telemetry itself
 

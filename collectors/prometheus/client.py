@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 
     import httpx
 
-__all__ = ["Found", "Instance", "Prometheus", "PrometheusOptions", "Refusal", "raw_query"]
+__all__ = ["Found", "Instance", "Prometheus", "PrometheusOptions", "Refusal", "raw_query", "tls_context"]
 
 _SMALL: Final = 4096
 """
@@ -188,14 +188,14 @@ def _client(options: PrometheusOptions) -> "httpx.Client":
     return httpx.Client(
         headers=headers,
         auth=httpx.BasicAuth(*login) if login else None,
-        verify=_context(options) if secure else False,
+        verify=tls_context(options) if secure else False,
         timeout=options.timeout,
         follow_redirects=False,
     )
 
 
-def _context(options: PrometheusOptions) -> "ssl.SSLContext":
-    """The system's certificates (or `ca_file`), and the client's own."""
+def tls_context(options: PrometheusOptions) -> "ssl.SSLContext":
+    """The system's certificates (or `ca_file`), and the client's own. Raises `OSError` for files that cannot be used."""
     import ssl
 
     context = ssl.create_default_context(cafile=options.ca_file or None)

@@ -49,14 +49,17 @@ def load(
     packs: Sequence[Mapping[str, bytes]] = (),
     *,
     today: str = "0000-00-00",
+    thorough: bool = True,
 ) -> Loaded:
     """
     The rule base of the built-in files and of site packs, each a mapping of file name to bytes.
 
-    `today` (ISO) decides which overrides and suppressions have expired. Raises `RuleBaseError` with every error.
+    `today` (ISO) decides which overrides and suppressions have expired. Without `thorough` the rules' tests are not
+    read, nor is it checked what the rules say together: for files that were checked before, with nothing laid over
+    them. Raises `RuleBaseError` with every error.
     """
     problems = Problems()
-    reading = _Reading(problems, today)
+    reading = _Reading(problems, today, thorough=thorough or bool(packs))
     with suppress(TooManyProblems), _no_collection():
         for files in (builtin, *packs):
             for name in sorted(files):
@@ -90,7 +93,8 @@ def texts_of(*groups: Mapping[str, bytes]) -> dict[str, str]:
 class _Reading:
     """Gathers documents by kind, then reads them in the order in which they need one another."""
 
-    def __init__(self, problems: Problems, today: str) -> None:
+    def __init__(self, problems: Problems, today: str, *, thorough: bool) -> None:
+        self._thorough = thorough
         self._problems = problems
         self._today = today
         self._documents: dict[str, list[yaml_source.Mapping]] = {kind: [] for kind in SCHEMAS.values()}
@@ -133,7 +137,8 @@ class _Reading:
         suppressions = self._suppressions(rules)
         overridden = apply_overrides(roots, rules, vocabulary, self._problems, self._today)
         base = RuleBase(rules, suppressions, overridden, self._packs())
-        check_rule_base(base, vocabulary, self._problems, site_files=self._site_files)
+        if self._thorough:
+            check_rule_base(base, vocabulary, self._problems, site_files=self._site_files)
         return Loaded(base, catalogue, scales, policy, tuple(self._problems.warnings), self._texts)
 
     def _check_file(self, root: yaml_source.Mapping) -> None:
@@ -165,7 +170,7 @@ class _Reading:
     def _read_rules(self, vocabulary: Vocabulary) -> dict[str, Rule]:
         rules: dict[str, Rule] = {}
         for pack, node in self._rule_nodes():
-            rule = read_rule(node, pack=pack, vocabulary=vocabulary, problems=self._problems)
+            rule = read_rule(node, pack=pack, vocabulary=vocabulary, problems=self._problems, thorough=self._thorough)
             if rule is None:
                 continue
             if rule.id in rules:

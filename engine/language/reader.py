@@ -55,8 +55,10 @@ def is_rule_id(text: str) -> bool:
     return bool(_ID.fullmatch(text))
 
 
-def read_rule(node: Mapping, *, pack: str, vocabulary: Vocabulary, problems: Problems) -> Rule | None:
-    """One rule; None when not even its id and kind can be told."""
+def read_rule(
+    node: Mapping, *, pack: str, vocabulary: Vocabulary, problems: Problems, thorough: bool = True
+) -> Rule | None:
+    """One rule, without its tests unless `thorough`; None when not even its id and kind can be told."""
     head = Fields(node, "the rule", problems)
     identity, kind = head.text("id"), head.choice("kind", KINDS, "")
     fields = Fields(node, f"rule {identity}" if identity else "the rule", problems)
@@ -65,7 +67,7 @@ def read_rule(node: Mapping, *, pack: str, vocabulary: Vocabulary, problems: Pro
         return None
     problems.rule = identity
     try:
-        return _Reader(fields, identity, kind, pack, vocabulary, problems).rule()
+        return _Reader(fields, identity, kind, pack, vocabulary, problems).rule(thorough=thorough)
     finally:
         problems.rule = ""
 
@@ -86,7 +88,7 @@ class _Reader:
             values |= dict.fromkeys(declared.values.keys() - values.keys(), UNREADABLE)
         self._context = Context(vocabulary, problems, self._scope(), values, {})
 
-    def rule(self) -> Rule:
+    def rule(self, *, thorough: bool) -> Rule:
         fields, kind, context = self._fields, self._kind, self._context
         fields.only(KEYS[kind], hints=_STRAY[kind])
         fields.need(*_NEEDED[kind])
@@ -127,11 +129,12 @@ class _Reader:
             rows=read_rows(fields, outputs, context) if kind == "table" else (),
             value=value,
             value_text=fields.text("value") if value else "",
-            given=read_given(fields, "given", context),
-            cases=read_cases(fields, context),
+            given=read_given(fields, "given", context) if thorough else (),
+            cases=read_cases(fields, context) if thorough else (),
             places=self._places(),
         )
-        self._check_sentences(rule)
+        if thorough:
+            self._check_sentences(rule)
         return rule
 
     def _check_id(self) -> None:

@@ -40,7 +40,7 @@ def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progr
     # What collects takes as long to import as what diagnoses, and a bundle needs none of it.
     from engram_diagnose.discovery import discover
 
-    loaded = load_rules(packs)
+    loaded = load_rules(packs, thorough=False)
     if request.dialect and request.dialect not in loaded.catalogue.dialects:
         known = ", ".join(sorted(loaded.catalogue.dialects))
         raise click.UsageError(f"--dialect: there is no dialect {request.dialect!r}; known: {known}")
@@ -154,7 +154,7 @@ def _line(answer: Answer) -> str:
 def diagnosis_document(bundle: Bundle, packs: Iterable[Path], *, baseline: str | None = None, target_set: str = "",
                        engine: str = "closures") -> dict[str, Any]:  # fmt: skip
     """The diagnosis of a bundle under the rules in force, as a document."""
-    loaded = load_rules(packs)
+    loaded = load_rules(packs, thorough=False)
     ready = expert(loaded)
     better_days = read_bundle(baseline) if baseline else None
     decide = evaluator(engine, ready)

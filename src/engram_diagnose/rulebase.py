@@ -65,11 +65,14 @@ def _unreadable(path: Path, what: str) -> RuleBaseError:
     )
 
 
-def load_rules(packs: Iterable[Path] = (), *, today: datetime.date | None = None) -> Loaded:
+def load_rules(packs: Iterable[Path] = (), *, today: datetime.date | None = None, thorough: bool = True) -> Loaded:
     """
     The built-in rules with the packs laid over them.
+
+    Without `thorough`, built-in rules alone are taken as they were checked before they were shipped: their tests are
+    not read, which is a sixth of the time.
 
     Raises `RuleBaseError` with every problem of every file.
     """
     day = (today or datetime.date.today()).isoformat()
-    return load(builtin_files(), [pack_files(path) for path in packs], today=day)
+    return load(builtin_files(), [pack_files(path) for path in packs], today=day, thorough=thorough)

@@ -98,7 +98,7 @@ def compare_with_baseline(name: str, baseline: Bundle, now_name: str, bundle: Bu
     """
     from engram_diagnose.verification.regressions import regressions_document
 
-    loaded = load_rules(packs)
+    loaded = load_rules(packs, thorough=False)
     policy = read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules)
     sides = BundleSides(loaded, policy, _names(policy))
     before = sides.side([Kept(name, baseline)])
@@ -110,7 +110,7 @@ class _Comparing:
     """One verification: the rules it goes by, and the ledger it knows."""
 
     def __init__(self, packs: Iterable[Path], wish: Wish, now: float, say: Say, ledger: Ledger | None) -> None:
-        self.loaded: Loaded = load_rules(packs)
+        self.loaded: Loaded = load_rules(packs, thorough=False)
         self._policy = read_comparison(self.loaded.texts, self.loaded.catalogue, self.loaded.rules.rules)
         self._named = [parse_figure(text, self.loaded.catalogue) for text in wish.figures]
         self._wish = wish

@@ -588,6 +588,7 @@ _COUNTED_OR_THERE = {
     "telemetry.ignored_keys > 0",
     "telemetry.absent_metrics > 0",
     "telemetry.dropped_updates > 0",
+    "alert.count > 0",
     # One and a share of it.
     "op.latency.p99 > (1 + $rise) * op.latency.p99@baseline",
     "ops.rate < (1 - $fall) * ops.rate@baseline",

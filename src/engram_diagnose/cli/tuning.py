@@ -52,7 +52,7 @@ def advise(given: dict[str, Any]) -> None:
     if given["interactive"] and sys.stdin is None:
         raise click.UsageError("--interactive reads answers from its input; without one use --size and its flags")
     ask = asking(sys.stdin.buffer, sys.stderr, terminal=sys.stdin.isatty()) if given["interactive"] else None
-    found = _tuning(bundle, expert(load_rules(given["packs"])), _wish(given), named, target_set, ask)
+    found = _tuning(bundle, expert(load_rules(given["packs"], thorough=False)), _wish(given), named, target_set, ask)
     if found is None:
         sys.exit(USAGE)
     _print(found, given["form"], given["output"], applying=given["applying"])
@@ -198,7 +198,7 @@ def show_history(instance: str, form: str, output: str) -> None:
     from engram_diagnose.history.view import history_document, history_text
 
     with open_ledger() as ledger:
-        document = history_document(ledger, instance, catalogue=load_rules().catalogue)
+        document = history_document(ledger, instance, catalogue=load_rules(thorough=False).catalogue)
     text = json.dumps(document, indent=2, ensure_ascii=False) if form == "json" else history_text(document)
     if output:
         write_text(Path(output), text)

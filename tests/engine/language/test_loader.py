@@ -1,6 +1,7 @@
 """Files into a rule base: all errors at once, in the order of the files, whatever order anything comes in."""
 
 import random
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -284,3 +285,16 @@ def test_the_order_of_keys_and_of_files_changes_nothing_but_places(shuffled: ran
 def test_the_order_of_files_changes_no_error() -> None:
     pack = {f"{name}.yaml": HEAD + RULE.replace("site.a", f"site.{name}").replace("5ms", "5") for name in "abcd"}
     assert errors_of(pack) == errors_of(dict(reversed(pack.items())))
+
+
+def test_what_was_checked_before_is_decided_alike_without_its_tests() -> None:
+    whole, quick = load(BUILTIN), load(BUILTIN, thorough=False)
+    assert quick.rules.rules.keys() == whole.rules.rules.keys()
+    for name, rule in quick.rules.rules.items():
+        assert not rule.cases
+        assert replace(rule, given=(), cases=()) == replace(whole.rules.rules[name], given=(), cases=())
+
+
+def test_with_a_pack_laid_over_them_all_are_checked() -> None:
+    pack = {"site.yaml": b"schema: engram-diagnose/rules/v1\npack: site\nrules: []\n"}
+    assert all(rule.cases for rule in load(BUILTIN, [pack], thorough=False).rules.rules.values())
