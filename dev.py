@@ -8,8 +8,8 @@ Sets up this checkout and runs it. The standard library is all it needs.
 
 Everything lands in .venv/ beside this file, which belongs to this script: it is made again when it
 is broken, was moved, or belongs to another Python. Only `test` and `check` put something into the
-system, a C compiler and Python's headers where they are missing, and only where apt-get may be used
-without a password.
+system, and only where root may be had without a password: a C compiler and Python's headers where
+they are missing, and two template files that Debian's Alertmanager does not start without.
 """
 
 import hashlib
@@ -54,6 +54,13 @@ CHECKS = {
     "rules test": ["engram-diagnose", "rules", "test"],
     "generated pages": ["engram-diagnose", "rules", "docs", "--check", "docs/reference"],
 }
+# Debian's packages, and the programs in them that tests marked `server` start.
+SERVERS = {
+    "prometheus": ["prometheus", "promtool"],
+    "prometheus-alertmanager": ["prometheus-alertmanager", "amtool"],
+}
+TEMPLATES_OF = {"prometheus-alertmanager": ["default.tmpl", "email.tmpl"]}
+TEMPLATES = Path("/usr/share/prometheus/alertmanager")
 # Tests marked `server` share one worker, so that one Prometheus runs at a time (tests/conftest.py).
 EVERY_TEST = ["-n", "auto", "--dist", "loadgroup"]
 
@@ -92,7 +99,7 @@ def demo(arguments: Sequence[str]) -> int:
 
 def test(arguments: Sequence[str]) -> int:
     set_up(TEST)
-    for reason in (add_durable(), add_prometheus()):
+    for reason in (add_durable(), add_servers()):
         if reason:
             say(reason)
     return run_tool(["pytest", *(arguments or EVERY_TEST)])
@@ -240,28 +247,47 @@ def lacking_to_compile() -> str:
     return "" if (headers / "Python.h").exists() else f"Python's headers ({headers}/Python.h)"
 
 
-def add_prometheus() -> str:
+def add_servers() -> str:
     """
-    Provide a Prometheus server; return which tests are skipped and why, or nothing.
+    Provide Prometheus and Alertmanager; return which tests are skipped and why, or nothing.
 
-    Debian's package would start a daemon on port 9090, now and at every boot, so the program alone
-    is taken out of it.
+    Debian's packages would start daemons on their ports, now and at every boot, so the programs
+    alone are taken out of them.
     """
-    if shutil.which("prometheus", path=environment()["PATH"]):
-        return ""
-    try:
-        with tempfile.TemporaryDirectory() as scratch:
-            extract_prometheus(Path(scratch))
-    except (SetupError, OSError) as error:
-        return f"tests marked `server` are skipped: no prometheus on PATH, and {error}"
+    for package, programs in SERVERS.items():
+        if not lacking_of(package):
+            continue
+        try:
+            with tempfile.TemporaryDirectory() as scratch:
+                extract(package, programs, Path(scratch))
+        except (SetupError, OSError) as error:
+            return f"tests marked `server` are skipped: {error}"
+        if lacking_of(package):
+            return (
+                f"tests marked `server` are skipped: {lacking_of(package)} is missing. "
+                f"On Debian and Ubuntu: sudo apt-get install {package}"
+            )
     return ""
 
 
-def extract_prometheus(scratch: Path) -> None:
-    program = unpack("prometheus", scratch) / "usr" / "bin" / "prometheus"
-    part = VENV / "bin" / "prometheus.part"  # so that it is whole or not there, also after Ctrl-C
-    shutil.copy2(program, part)
-    part.rename(part.with_suffix(""))
+def lacking_of(package: str) -> str:
+    """The first thing that is missing for the programs of a package to run; empty when nothing is."""
+    for program in SERVERS[package]:
+        if not shutil.which(program, path=environment()["PATH"]):
+            return program
+    templates = [TEMPLATES / name for name in TEMPLATES_OF.get(package, [])]
+    return next((str(path) for path in templates if not path.exists()), "")
+
+
+def extract(package: str, programs: Sequence[str], scratch: Path) -> None:
+    folder = unpack(package, scratch)
+    for program in programs:
+        part = VENV / "bin" / f"{program}.part"  # so that it is whole or not there, also after Ctrl-C
+        shutil.copy2(folder / "usr" / "bin" / program, part)
+        part.rename(part.with_suffix(""))
+    for name in TEMPLATES_OF.get(package, []):
+        source = folder / "usr" / "share" / "prometheus" / "alertmanager" / name
+        as_root("install", "-D", "--mode=644", str(source), str(TEMPLATES / name))
 
 
 # --- Debian's packages ----------------------------------------------------------------------------
@@ -295,14 +321,18 @@ def apt_install(*packages: str) -> bool:
     """Install Debian packages where that needs no password; whether it worked."""
     if not shutil.which("apt-get"):
         return False
-    sudo = [] if os.geteuid() == 0 else ["sudo", "-n"]
-    if sudo and not (shutil.which("sudo") and quiet([*sudo, "true"])):
-        return False
     say(f"installing Debian's {', '.join(packages)}")
     # RUNLEVEL=1: a package with a daemon does not start it.
-    apt = [*sudo, "env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]
+    apt = ["env", "DEBIAN_FRONTEND=noninteractive", "RUNLEVEL=1", "apt-get"]
     install = [*apt, "install", "--yes", "--no-install-recommends", *packages]
-    return quiet(install) or (quiet([*apt, "update"]) and quiet(install))
+    return as_root(*install) or (as_root(*apt, "update") and as_root(*install))
+
+
+def as_root(*command: str) -> bool:
+    """Whether a program succeeds as root, which it is tried as only where that needs no password."""
+    if os.geteuid() == 0:
+        return quiet(command)
+    return bool(shutil.which("sudo")) and quiet(["sudo", "-n", *command])
 
 
 def debian_python(part: str) -> str:

@@ -37,6 +37,11 @@ def imports_durable_rules() -> bool:
     return True
 
 
+def has_servers() -> bool:
+    programs = all(shutil.which(program) for program in ("prometheus", "prometheus-alertmanager"))
+    return programs and Path("/usr/share/prometheus/alertmanager/default.tmpl").exists()
+
+
 NEEDS = (
     Need(
         "durable",
@@ -46,8 +51,8 @@ NEEDS = (
     ),
     Need(
         "server",
-        lambda: shutil.which("prometheus") is not None,
-        "no prometheus on PATH (Debian's package has it)",
+        has_servers,
+        "no prometheus or no prometheus-alertmanager on PATH, or no templates of the latter (Debian's packages)",
         "ENGRAM_DIAGNOSE_REQUIRE_PROMETHEUS",
     ),
 )

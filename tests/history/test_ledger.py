@@ -305,7 +305,7 @@ def test_a_folder_that_cannot_be_written_is_an_error(tmp_path: Path) -> None:
 
 
 def test_a_database_that_cannot_be_written_is_an_error(ledger: Ledger, path: Path) -> None:
-    ledger._connection.execute("PRAGMA query_only = ON")
+    ledger._database.connection.execute("PRAGMA query_only = ON")
     with pytest.raises(LedgerError, match="cannot be written"):
         ledger.intend(APPLICATION)
 

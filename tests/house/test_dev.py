@@ -122,3 +122,46 @@ def test_a_missing_or_unknown_command_shows_the_commands(root: Path, arguments: 
     assert done.returncode == 2
     assert "python3 dev.py demo" in done.stdout
     assert all(f"no command {name!r}" in done.stdout for name in arguments)
+
+
+def test_the_programs_of_debians_packages_are_taken_out_of_them(
+    dev: ModuleType, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    unpacked: list[str] = []
+
+    def unpack(package: str, scratch: Path) -> Path:
+        unpacked.append(package)
+        (scratch / "usr" / "bin").mkdir(parents=True)
+        for program in dev.SERVERS[package]:
+            (scratch / "usr" / "bin" / program).write_text("#!/bin/sh\n")
+            (scratch / "usr" / "bin" / program).chmod(0o755)
+        return scratch
+
+    def as_root(*command: str) -> bool:
+        Path(command[-1]).parent.mkdir(exist_ok=True)
+        return Path(command[-1]).write_text("a template") > 0
+
+    dev.create_venv()
+    monkeypatch.setattr(dev, "unpack", unpack)
+    monkeypatch.setattr(dev, "as_root", as_root)
+    monkeypatch.setattr(dev, "TEMPLATES", tmp_path / "templates")
+    monkeypatch.setattr(dev, "environment", lambda: {"PATH": str(dev.VENV / "bin")})
+    assert dev.add_servers() == ""
+    assert unpacked == ["prometheus", "prometheus-alertmanager"]
+    assert {"prometheus", "promtool", "prometheus-alertmanager", "amtool"} <= {
+        path.name for path in (dev.VENV / "bin").iterdir()
+    }
+    assert dev.add_servers() == ""
+    assert len(unpacked) == 2
+
+
+def test_without_a_server_the_tests_that_need_it_are_said_to_be_skipped(
+    dev: ModuleType, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def unpack(package: str, scratch: Path) -> Path:
+        raise dev.SetupError(f"apt-get could not fetch Debian's {package}")
+
+    dev.create_venv()
+    monkeypatch.setattr(dev, "unpack", unpack)
+    monkeypatch.setattr(dev, "environment", lambda: {"PATH": str(dev.VENV / "bin")})
+    assert dev.add_servers() == ("tests marked `server` are skipped: apt-get could not fetch Debian's prometheus")

@@ -21,6 +21,7 @@ COMMANDS = {
     "verify": ("engram_diagnose.cli.verify", "Compare before and after: did it help?"),
     "baseline": ("engram_diagnose.cli.baseline", "Save a good day; compare with it later."),
     "rules": ("engram_diagnose.cli.rules", "List, show, check, test and scaffold rules."),
+    "serve": ("engram_diagnose.cli.serve", "Take Alertmanager's webhook, diagnose, keep and show."),
     "demo": ("engram_diagnose.cli.demo", "Diagnose the incident that comes with the tool."),
 }
 

@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from engram_diagnose.cli.options import say
-from engram_diagnose.cli.output import FORMATS, print_document
+from engram_diagnose.cli.output import DIAGNOSIS_FORMATS, print_document
 
 NARRATION = """\
 This is a recorded incident: a server whose clients complain of slow stores. Its
@@ -22,7 +22,7 @@ Next: engram-diagnose explain storage.wal-write-amplification  why so sure
 
 
 @click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
+@click.option("--format", "form", type=click.Choice(DIAGNOSIS_FORMATS), default="text", show_default=True)
 @click.option("--verbose", "-v", is_flag=True, help="Show everything that could not be tested, and why.")
 @click.option(
     "--save",

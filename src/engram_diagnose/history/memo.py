@@ -43,5 +43,5 @@ def with_memo(application: Application) -> Application:
             tuple(map(change_of, changes)), tuple(map(prediction_of, predictions)), application.state,
             application.patch, application.id,
         )  # fmt: skip
-    except (ValueError, TypeError, KeyError, IndexError):
+    except (ValueError, TypeError, KeyError, IndexError, AttributeError, OverflowError):
         return application

@@ -50,8 +50,10 @@ def prediction_row(item: Prediction) -> Row:
 
 def prediction_of(row: Sequence[Any]) -> Prediction:
     """The inverse of `prediction_row`."""
-    on, scope, unit, better, measured, low, high, rule = row
-    return Prediction(_text_of(on), _scope_of(scope), _text_of(unit), better, measured, low, high, _text_of(rule))
+    on, scope, unit, better, *figures, rule = row
+    measured, low, high = (_figure(float(figure)) for figure in figures)
+    return Prediction(_text_of(on), _scope_of(scope), _text_of(unit), _better(better), measured, low, high,
+                      _text_of(rule))  # fmt: skip
 
 
 def realised_row(item: Realised) -> Row:
@@ -67,6 +69,12 @@ def realised_of(row: Sequence[Any]) -> Realised:
     application, at, instance, on, scope, rule, verdict, *figures = row
     return Realised(application or 0, at, _text_of(instance), _text_of(on), _scope_of(scope), _text_of(rule), verdict,
                     *figures)  # fmt: skip
+
+
+def _better(cell: object) -> str:
+    if cell not in ("lower", "higher"):
+        raise ValueError(f"{cell!r} is neither lower nor higher")
+    return str(cell)
 
 
 def _figure(value: float) -> float:
@@ -86,6 +94,9 @@ def _text(value: str) -> str | bytes:
 
 
 def _text_of(cell: str | bytes) -> str:
+    """Raises `TypeError` for what is no text: a row may come from a patch that somebody edited."""
+    if not isinstance(cell, str | bytes):
+        raise TypeError(f"{cell!r} is no text")
     return cell if isinstance(cell, str) else cell.decode("utf-8", "surrogatepass")
 
 

@@ -79,6 +79,101 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX realised_by_rule ON realised (rule)",
         "CREATE INDEX realised_by_application ON realised (application)",
     ),
+    # 2: what Alertmanager sent, the incidents it makes up, one job and one diagnosis each, and what is to be sent.
+    # An alert is one row from its firing to its end, whoever tells of it and how often; one that was only ever seen
+    # resolved has no incident. Documents are compressed; labels, annotations and messages are JSON with sorted keys.
+    (
+        """
+        CREATE TABLE incidents (
+            id TEXT PRIMARY KEY,
+            key TEXT NOT NULL,
+            instance TEXT NOT NULL,
+            at NOT NULL,
+            opened_at NOT NULL,
+            updated_at NOT NULL,
+            closed_at,
+            state TEXT NOT NULL CHECK (state IN ('open', 'closed'))
+        )
+        """,
+        "CREATE INDEX incidents_by_key ON incidents (key, at)",
+        "CREATE INDEX incidents_by_state ON incidents (state, updated_at)",
+        """
+        CREATE TABLE alerts (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            incident TEXT REFERENCES incidents (id) ON DELETE CASCADE,
+            identity TEXT NOT NULL,
+            starts_at NOT NULL,
+            ends_at,
+            status TEXT NOT NULL CHECK (status IN ('firing', 'resolved')),
+            name TEXT NOT NULL,
+            labels TEXT NOT NULL,
+            annotations TEXT NOT NULL,
+            fingerprint TEXT NOT NULL,
+            generator TEXT NOT NULL,
+            source TEXT NOT NULL CHECK (source IN ('webhook', 'reconciled')),
+            fired_received,
+            resolved_received,
+            fired_times INTEGER NOT NULL,
+            resolved_times INTEGER NOT NULL,
+            UNIQUE (identity, starts_at)
+        )
+        """,
+        "CREATE INDEX alerts_by_incident ON alerts (incident, resolved_received)",
+        "CREATE INDEX alerts_firing ON alerts (incident) WHERE status = 'firing'",
+        """
+        CREATE TABLE jobs (
+            incident TEXT PRIMARY KEY REFERENCES incidents (id) ON DELETE CASCADE,
+            state TEXT NOT NULL CHECK (state IN ('queued', 'running', 'done', 'parked')),
+            attempts INTEGER NOT NULL DEFAULT 0,
+            not_before NOT NULL,
+            token INTEGER NOT NULL DEFAULT 0,
+            started_at,
+            error TEXT NOT NULL DEFAULT ''
+        )
+        """,
+        "CREATE INDEX jobs_waiting ON jobs (state, not_before)",
+        """
+        CREATE TABLE diagnoses (
+            incident TEXT PRIMARY KEY REFERENCES incidents (id) ON DELETE CASCADE,
+            made_at NOT NULL,
+            state TEXT NOT NULL,
+            severity TEXT NOT NULL,
+            sentence TEXT NOT NULL,
+            rule TEXT NOT NULL,
+            title TEXT NOT NULL,
+            confidence,
+            action TEXT NOT NULL,
+            document BLOB NOT NULL,
+            bundle BLOB NOT NULL
+        )
+        """,
+        """
+        CREATE TABLE notes (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            incident TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+            at NOT NULL,
+            author TEXT NOT NULL,
+            text TEXT NOT NULL
+        )
+        """,
+        "CREATE INDEX notes_by_incident ON notes (incident)",
+        """
+        CREATE TABLE messages (
+            id INTEGER PRIMARY KEY AUTOINCREMENT,
+            channel TEXT NOT NULL CHECK (channel IN ('alertmanager', 'webhook')),
+            incident TEXT NOT NULL REFERENCES incidents (id) ON DELETE CASCADE,
+            key TEXT NOT NULL UNIQUE,
+            state TEXT NOT NULL CHECK (state IN ('pending', 'sent', 'given up')),
+            attempts INTEGER NOT NULL DEFAULT 0,
+            not_before NOT NULL,
+            body TEXT NOT NULL,
+            error TEXT NOT NULL DEFAULT '',
+            sent_at
+        )
+        """,
+        "CREATE INDEX messages_waiting ON messages (state, not_before)",
+        "CREATE INDEX messages_by_incident ON messages (incident)",
+    ),
 )
 
 
@@ -105,6 +200,13 @@ def migrate(connection: sqlite3.Connection) -> None:
     except BaseException:
         connection.execute("ROLLBACK")
         raise
+
+
+def require_current(connection: sqlite3.Connection) -> None:
+    """Raises `NotOursError` where steps are to be taken first, as well as where `migrate` does."""
+    if (version := _version(connection)) != len(STEPS):
+        detail = f"has the schema of an older version ({version}, this one needs {len(STEPS)})"
+        raise NotOursError(f"{detail}; a command that writes to it, such as `serve`, brings it up to date")
 
 
 def _version(connection: sqlite3.Connection) -> int:

@@ -29,7 +29,7 @@ RESTARTS: Final = {
 _ORIGINS: Final = {
     "perf": "hardware counters and profiles; this release has no collector for them",
     "kernels": "microbenchmarks of this host; this release has none",
-    "alert": "the alert that started a diagnosis; this release starts none by alerts",
+    "alert": "the alerts that asked for a diagnosis, as the service takes them from Alertmanager",
     "operator": "what the operator says on the command line",
     "telemetry": "the bundle itself: what the answers hold and what they lack",
 }

@@ -78,7 +78,7 @@ def _head(rule: Rule, index: Index, level: int, place: Line) -> Iterator[Block]:
     yield Paragraph((rule.title + ".",))
     ranges = " × ".join(rule.scope) if rule.scope else "the instance"
     facts: list[Line] = [
-        (f"{rule.kind}, {rule.severity}, {rule.status}; rev {rule.rev} of pack {rule.pack}; ", *place),
+        (f"{rule.kind}, {_severity(rule)}, {rule.status}; rev {rule.rev} of pack {rule.pack}; ", *place),
         (f"looked at for: {'every ' if rule.scope else ''}{ranges}",),
     ]
     if rule.owner or rule.tags:
@@ -93,6 +93,10 @@ def _head(rule: Rule, index: Index, level: int, place: Line) -> Iterator[Block]:
     yield items(facts)
     if rule.reason:
         yield Paragraph((rule.reason,))
+
+
+def _severity(rule: Rule) -> str:
+    return f"as severe as {rule.severity_from} says, else {rule.severity}" if rule.severity_from else rule.severity
 
 
 # --- Conditions and evidence ----------------------------------------------------------------------

@@ -1,0 +1,220 @@
+"""
+The file behind the ledger and the incidents: opening it, transactions, and what to say of it when it fails.
+"""
+
+import os
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any, Final
+from urllib.parse import quote
+
+from engram_diagnose.history.schema import NotOursError, migrate, require_current
+
+_FILE: Final = "history.db"
+_BUSY_SECONDS: Final = 5.0
+"""How long to wait for another process that is writing."""
+_LOG_BYTES: Final = 16 << 20
+"""What the write-ahead log may keep of the disk between two bursts."""
+_INCREMENTAL: Final = 2
+
+
+class HistoryError(ValueError):
+    """
+    A database that cannot be read or written; the message names the file, the problem and the next step.
+
+    `by_entry` says that what was to be kept is at fault, and not the database: another entry may be kept.
+    """
+
+    def __init__(self, message: str, *, by_entry: bool = False) -> None:
+        super().__init__(message)
+        self.by_entry = by_entry
+
+
+def usual_path(kind: type[HistoryError]) -> Path:
+    """Where the database is, or would be made; raises `kind` where there is no place for it."""
+    from engram_diagnose.state import StateError, state_folder
+
+    try:
+        return state_folder(make=False) / _FILE
+    except StateError as error:
+        raise kind(str(error)) from None
+
+
+class Database:
+    """
+    An open database. What is raised is of the kind that it was opened with.
+
+    One thread at a time may use it, and any may close it.
+    """
+
+    def __init__(self, connection: sqlite3.Connection, path: Path, kind: type[HistoryError]) -> None:
+        self.connection = connection
+        self.path = path
+        self.kind = kind
+
+    def close(self) -> None:
+        """Nothing is lost without it."""
+        with suppress(sqlite3.Error):
+            self.connection.close()
+
+    @contextmanager
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that writes: whole, or not at all."""
+        with explained(self.path, self.kind), self._transaction("IMMEDIATE"):
+            yield self.connection
+
+    @contextmanager
+    def reading(self) -> Iterator[sqlite3.Connection]:
+        """A transaction that sees one state of the database."""
+        with explained(self.path, self.kind), self._transaction("DEFERRED"):
+            try:
+                yield self.connection
+            except (ValueError, TypeError, KeyError, IndexError) as error:
+                problem = f"it holds an entry that cannot be read ({error}); {_MOVE.format(self.path)}"
+                raise self.kind(f"{self.path}: {problem}") from None
+
+    @contextmanager
+    def outside(self) -> Iterator[sqlite3.Connection]:
+        """No transaction: for statements that cannot be in one."""
+        with explained(self.path, self.kind):
+            yield self.connection
+
+    @contextmanager
+    def _transaction(self, kind: str) -> Iterator[None]:
+        self.connection.execute(f"BEGIN {kind}")
+        try:
+            yield
+            self.connection.execute("COMMIT")
+        except BaseException:
+            if self.connection.in_transaction:
+                self.connection.execute("ROLLBACK")
+            raise
+
+
+# Opening
+
+
+def open_database(
+    path: Path, kind: type[HistoryError], *, busy_seconds: float = _BUSY_SECONDS, read_only: bool = False
+) -> Database:
+    """The database at `path`, made (mode 0600) and brought to this version's schema unless `read_only`; or `kind`."""
+    with explained(path, kind):
+        connection = _connect_to_read(path, busy_seconds) if read_only else _connect(path, busy_seconds)
+        try:
+            _prepare(connection, read_only)
+        except BaseException:
+            connection.close()
+            raise
+    return Database(connection, path, kind)
+
+
+def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    """SQLite gives its files the mode of the database, which is why that is made before it is opened."""
+    if not path.exists():
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(FileExistsError):
+            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+    return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
+
+
+def _connect_to_read(path: Path, busy_seconds: float) -> sqlite3.Connection:
+    place = f"file:{quote(os.fsencode(path.absolute()))}?mode=ro"
+    return sqlite3.connect(place, timeout=busy_seconds, isolation_level=None, uri=True, check_same_thread=False)
+
+
+def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
+    connection.execute("PRAGMA foreign_keys = ON")
+    connection.execute("PRAGMA synchronous = FULL")
+    if read_only:
+        require_current(connection)
+        return
+    if not _asked(connection, "page_count"):
+        with suppress(sqlite3.OperationalError):  # another process is first
+            connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+    migrate(connection)
+    connection.execute(f"PRAGMA journal_size_limit = {_LOG_BYTES}")
+    if _asked(connection, "journal_mode") != "wal":
+        # While another process uses the file it stays as it is, which is slower and no less safe.
+        with suppress(sqlite3.OperationalError):
+            connection.execute("PRAGMA journal_mode = WAL")
+
+
+def let_shrink(database: Database) -> None:
+    """
+    Make a database that was begun without it give free space back.
+
+    That rewrites it, so it is left for another time while another process uses it.
+    """
+    if _asked(database.connection, "auto_vacuum") != _INCREMENTAL:
+        with suppress(sqlite3.OperationalError):
+            database.connection.execute(f"PRAGMA auto_vacuum = {_INCREMENTAL}")
+            database.connection.execute("VACUUM")
+
+
+def _asked(connection: sqlite3.Connection, pragma: str) -> Any:
+    return connection.execute(f"PRAGMA {pragma}").fetchone()[0]
+
+
+def size_used(connection: sqlite3.Connection) -> int:
+    """Bytes of the database, without what is free inside it."""
+    pages = int(_asked(connection, "page_count")) - int(_asked(connection, "freelist_count"))
+    return pages * int(_asked(connection, "page_size"))
+
+
+# Errors
+
+
+@contextmanager
+def explained(path: Path, kind: type[HistoryError]) -> Iterator[None]:
+    """Whatever fails inside is raised as `kind`, with the file, the problem and the next step."""
+    try:
+        yield
+    except HistoryError:
+        raise
+    except sqlite3.Error as error:
+        by_entry = _code(error) in _BY_ENTRY
+        raise kind(f"{path}: {_explanation(error, path)}", by_entry=by_entry) from None
+    except OSError as error:
+        raise kind(f"{path}: {error.strerror or error}; {_FOLDER}") from None
+    except NotOursError as error:
+        raise kind(f"{path}: {error}") from None
+    except (ValueError, OverflowError) as error:
+        raise kind(f"{path}: an entry cannot be kept: {error}; nothing was recorded", by_entry=True) from None
+
+
+_FOLDER: Final = "check the folder's owner and mode, or name another one with ENGRAM_DIAGNOSE_STATE"
+_MOVE: Final = (
+    "if this is new, move the file away (mv '{0}' '{0}.broken'): a new one is begun, and nothing else is lost"
+)
+_BY_ENTRY: Final = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
+
+_ADVICE: Final = {
+    sqlite3.SQLITE_BUSY: "another process is writing to it; try again when that is done",
+    sqlite3.SQLITE_LOCKED: "another process is writing to it; try again when that is done",
+    sqlite3.SQLITE_READONLY: f"it cannot be written; {_FOLDER}",
+    sqlite3.SQLITE_PERM: f"it cannot be written; {_FOLDER}",
+    sqlite3.SQLITE_CANTOPEN: f"it cannot be opened; {_FOLDER}",
+    sqlite3.SQLITE_FULL: "the disk is full; make room, and try again",
+    sqlite3.SQLITE_IOERR: "it cannot be read or written; see whether the disk is full or failing",
+    sqlite3.SQLITE_TOOBIG: "an entry is too large to be kept; nothing was recorded",
+    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_NOTADB: "it is no SQLite database",
+    sqlite3.SQLITE_CONSTRAINT: "an entry does not fit",
+}
+
+
+def _code(error: sqlite3.Error) -> int:
+    """The primary code; 0 where Python raised the error itself."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def _explanation(error: sqlite3.Error, path: Path) -> str:
+    code = _code(error)
+    known = _ADVICE.get(code)
+    if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
+        return f"{known} ({error}); {_MOVE.format(path)}"
+    if code == sqlite3.SQLITE_CONSTRAINT:
+        return f"{known} ({error}): it names something that there is not; nothing was recorded"
+    return f"{known} ({error})" if known else f"{error}; {_MOVE.format(path)}"

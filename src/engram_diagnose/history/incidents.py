@@ -1,0 +1,274 @@
+"""
+The incidents: the alerts that were accepted, one job and one diagnosis for each incident, and what is to be sent.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self
+
+from engram_diagnose.history import jobs, outbox, reading, upkeep
+from engram_diagnose.history.accepting import accept
+from engram_diagnose.history.accepting import text as _shown
+from engram_diagnose.history.database import Database, HistoryError, let_shrink, open_database, usual_path
+from engram_diagnose.history.records import (
+    Accepted,
+    Counts,
+    Grouping,
+    Listed,
+    Moment,
+    NewMessage,
+    Note,
+    Page,
+    Search,
+    Source,
+)
+from engram_diagnose.service.model import Finding, Incident, Job, Message, Notification
+
+__all__ = [
+    "Accepted",
+    "Counts",
+    "Grouping",
+    "IncidentStore",
+    "Listed",
+    "Moment",
+    "NewMessage",
+    "Note",
+    "Page",
+    "Search",
+    "Source",
+    "StoreError",
+    "open_incidents",
+]
+
+
+class StoreError(HistoryError):
+    """A database that cannot be read or written; the message names the file, the problem and the next step."""
+
+
+def open_incidents(path: Path | None = None, *, read_only: bool = False) -> "IncidentStore":
+    """
+    The incidents at `path`, made when it is not there (mode 0600); by default `history.db` in the state folder.
+
+    With `read_only` nothing is made or changed, and what is not there is an error. Raises `StoreError`.
+    """
+    database = open_database(path or usual_path(StoreError), StoreError, read_only=read_only)
+    if not read_only:
+        let_shrink(database)
+    return IncidentStore(database)
+
+
+class IncidentStore:
+    """
+    The open database. Every method is one transaction unless it says otherwise, and raises `StoreError`.
+
+    Several processes and threads may each open their own; one store is for one thread. What a method has returned from
+    survives a power failure.
+    """
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.path = database.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. Nothing is lost without it."""
+        self._database.close()
+
+    # Alerts
+
+    def accept(
+        self, notification: Notification, received: float, grouping: Grouping, *, source: Source = "webhook"
+    ) -> Accepted:
+        """Keep one notification; see `accept_many`."""
+        return self.accept_many([(notification, received)], grouping, source=source)[0]
+
+    def accept_many(
+        self, batch: Sequence[tuple[Notification, float]], grouping: Grouping, *, source: Source = "webhook"
+    ) -> list[Accepted]:
+        """Keep notifications, each with the time at which it was received: all of them, or none."""
+        with self._database.writing() as connection:
+            return [accept(connection, one, received, grouping, source) for one, received in batch]
+
+    # Jobs
+
+    def take_job(self, now: float) -> tuple[Job, Incident] | None:
+        """The job that waits longest of those that may run now; it is running from here, and an attempt is counted."""
+        with self._database.writing() as connection:
+            job = jobs.take(connection, now)
+            incident = reading.incident(connection, job.incident) if job else None
+            return (job, incident) if job and incident else None
+
+    def finish(
+        self,
+        incident: str,
+        token: int,
+        finding: Finding,
+        document: Mapping[str, Any],
+        bundle: bytes,
+        messages: Sequence[NewMessage],
+        now: float,
+    ) -> bool:
+        """
+        Keep the diagnosis and what is to be sent of it; False, and nothing is kept, where the token is out of date or
+        there is a diagnosis already.
+        """
+        with self._database.outside():
+            packed = jobs.packed_document(document)
+        with self._database.writing() as connection:
+            if not jobs.finish(connection, incident, token, finding, packed, bundle, now):
+                return False
+            outbox.enqueue(connection, messages)
+            return True
+
+    def fail(self, incident: str, token: int, error: str, *, not_before: float, park: bool) -> bool:
+        """Give a job back, to be tried from `not_before`, or put it aside; False where the token is out of date."""
+        with self._database.writing() as connection:
+            return jobs.fail(connection, incident, token, error, not_before=not_before, park=park)
+
+    def reclaim(
+        self,
+        now: float,
+        *,
+        park_after: int | None = None,
+        not_before: float | None = None,
+        error: str = "",
+        counted: bool = True,
+    ) -> tuple[Job, ...]:
+        """
+        Queue every running job again, because no worker lives that could finish it; the jobs as they are afterwards.
+
+        Those that were tried `park_after` times or more are put aside with `error`; the others wait until `not_before`.
+        Without `counted` the attempt is taken back: the job was not to blame.
+        """
+        with self._database.writing() as connection:
+            return jobs.reclaim(
+                connection, now, park_after=park_after, not_before=not_before, error=error, counted=counted
+            )
+
+    def release(self, incident: str) -> bool:
+        """Queue a job that was put aside, to run at once and with no attempt counted; False where it was not."""
+        with self._database.writing() as connection:
+            return jobs.release(connection, incident)
+
+    def parked(self) -> tuple[Listed, ...]:
+        """The incidents whose job was put aside, newest first."""
+        with self._database.reading() as connection:
+            return reading.parked(connection)
+
+    def job(self, id: str) -> Job | None:
+        """The job of an incident."""
+        with self._database.reading() as connection:
+            return jobs.job(connection, id)
+
+    # Messages
+
+    def enqueue(self, messages: Iterable[NewMessage]) -> int:
+        """Keep messages to be sent, and say how many of their keys were new; one about no incident is left out."""
+        with self._database.writing() as connection:
+            return outbox.enqueue(connection, messages)
+
+    def due(self, now: float, limit: int = 100) -> list[Message]:
+        """The messages that may be sent now, those that wait longest first."""
+        with self._database.reading() as connection:
+            return outbox.due(connection, now, limit)
+
+    def sent(self, id: int, now: float) -> None:
+        """A message was sent."""
+        with self._database.writing() as connection:
+            outbox.sent(connection, id, now)
+
+    def failed(self, id: int, error: str, *, not_before: float, give_up: bool) -> None:
+        """A message was not sent: an attempt is counted, and it waits until `not_before` or is given up."""
+        with self._database.writing() as connection:
+            outbox.failed(connection, id, error, not_before=not_before, give_up=give_up)
+
+    # Reading
+
+    def incident(self, id: str) -> Incident | None:
+        """An incident with its alerts, in the order of their starts; None where there is none."""
+        with self._database.reading() as connection:
+            return reading.incident(connection, id)
+
+    def finding(self, id: str) -> Finding | None:
+        """What the diagnosis of an incident found; None where there is none yet."""
+        with self._database.reading() as connection:
+            return reading.findings(connection, [id]).get(id)
+
+    def document(self, id: str) -> dict[str, Any] | None:
+        """The diagnosis of an incident; None where there is none yet."""
+        with self._database.reading() as connection:
+            stored = reading.stored(connection, id, "document")
+            return None if stored is None else jobs.unpacked_document(stored)
+
+    def bundle(self, id: str) -> bytes | None:
+        """The evidence behind the diagnosis, byte for byte; None where there is none yet."""
+        with self._database.reading() as connection:
+            return reading.stored(connection, id, "bundle")
+
+    def timeline(self, id: str) -> tuple[Moment, ...]:
+        """What happened, oldest first."""
+        with self._database.reading() as connection:
+            return reading.timeline(connection, id)
+
+    def notes(self, id: str) -> tuple[Note, ...]:
+        """What was written about an incident, oldest first."""
+        with self._database.reading() as connection:
+            return reading.notes(connection, id)
+
+    def add_note(self, id: str, author: str, text: str, now: float) -> Note | None:
+        """Keep a note; None where there is no such incident."""
+        with self._database.writing() as connection:
+            cursor = connection.execute(
+                "INSERT INTO notes (incident, at, author, text) SELECT id, ?, ?, ? FROM incidents WHERE id = ?",
+                (now, _shown(author), _shown(text), id),
+            )
+            return Note(int(cursor.lastrowid or 0), now, _shown(author), _shown(text)) if cursor.rowcount else None
+
+    def search(self, search: Search) -> Page:
+        """The incidents asked for, newest first."""
+        with self._database.reading() as connection:
+            return reading.search(connection, search)
+
+    def open_findings(self) -> tuple[tuple[Incident, Finding], ...]:
+        """The open incidents that have a diagnosis, oldest first."""
+        with self._database.reading() as connection:
+            return reading.with_findings(connection, "open", float("-inf"))
+
+    def closed_findings(self, since: float) -> tuple[tuple[Incident, Finding], ...]:
+        """The closed incidents that have a diagnosis and of which something was learnt at or after `since`."""
+        with self._database.reading() as connection:
+            return reading.with_findings(connection, "closed", since)
+
+    def counts(self) -> Counts:
+        """How much there is of everything."""
+        with self._database.reading() as connection:
+            return reading.counts(connection)
+
+    # Upkeep
+
+    def prune(self, now: float, *, older_than: float | None = None, larger_than_bytes: int | None = None) -> int:
+        """
+        Remove closed incidents, oldest first, and give their space back; how many were removed.
+
+        Those go of which nothing was learnt for `older_than` seconds, and as many more as it takes until the database
+        is no larger than `larger_than_bytes`. Open ones, those that wait for their diagnosis and those with something
+        to be sent stay. Several short transactions.
+        """
+        return upkeep.prune(self._database, now, older_than=older_than, larger_than_bytes=larger_than_bytes)
+
+    def backup(self, path: Path) -> None:
+        """Write a copy, while others write to the database, and put it in the place of `path` once it is whole."""
+        upkeep.backup(self._database, path)
+
+    def check(self) -> tuple[str, ...]:
+        """What is wrong inside the database; nothing where it is sound."""
+        with self._database.reading() as connection:
+            return upkeep.check(connection)

@@ -1,0 +1,201 @@
+"""
+Incidents read back: one of them, lists of them, what happened, and how many there are.
+
+Every function runs inside a transaction of the caller.
+"""
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from sqlite3 import Connection
+from typing import Any, Final
+
+from engram_diagnose.history.accepting import marks
+from engram_diagnose.history.database import size_used
+from engram_diagnose.history.jobs import JOB, job_of
+from engram_diagnose.history.records import Counts, Listed, Moment, Note, Page, Search
+from engram_diagnose.service.model import Alert, Finding, Incident
+
+MOST: Final = 500
+"""The incidents that one page has at most."""
+
+_INCIDENT: Final = "id, key, instance, at, opened_at, state, closed_at"
+_ALERT: Final = "identity, status, labels, annotations, starts_at, ends_at, fingerprint, generator"
+_FINDING: Final = "incident, made_at, state, severity, sentence, rule, title, confidence, action"
+_SOME: Final = 500
+"""Ids in one query; SQLite takes no more than 32,766."""
+
+
+# One
+
+
+def incident(connection: Connection, id: str) -> Incident | None:
+    """An incident with its alerts."""
+    return next(iter(incidents(connection, [id])), None)
+
+
+def incidents(connection: Connection, ids: Sequence[str]) -> list[Incident]:
+    """Those that there are, in the order asked for."""
+    found: dict[str, Incident] = {}
+    alerts: dict[str, list[Alert]] = {}
+    for some in _portions(ids):
+        where = marks(some)
+        for row in connection.execute(f"SELECT {_INCIDENT} FROM incidents WHERE id IN ({where})", some):  # noqa: S608 -- ours
+            found[row[0]] = Incident(*row)
+        query = f"SELECT incident, {_ALERT} FROM alerts WHERE incident IN ({where}) ORDER BY starts_at, id"  # noqa: S608 -- ours
+        for row in connection.execute(query, some):
+            alerts.setdefault(row[0], []).append(_alert(row[1:]))
+    return [replace(found[id], alerts=tuple(alerts.get(id, ()))) for id in ids if id in found]
+
+
+def _alert(row: Sequence[Any]) -> Alert:
+    """From `_ALERT`."""
+    identity, status, labels, annotations, *rest = row
+    return Alert(identity, status, json.loads(labels), json.loads(annotations), *rest)
+
+
+def findings(connection: Connection, ids: Sequence[str]) -> dict[str, Finding]:
+    """What the diagnoses of these incidents found."""
+    query = f"SELECT {_FINDING} FROM diagnoses WHERE incident IN ({{}})"  # noqa: S608 -- ours
+    rows = (row for some in _portions(ids) for row in connection.execute(query.format(marks(some)), some))
+    return {row[0]: Finding(*row) for row in rows}
+
+
+def stored(connection: Connection, id: str, column: str) -> bytes | None:
+    """The document or the bundle of a diagnosis."""
+    row = connection.execute(f"SELECT {column} FROM diagnoses WHERE incident = ?", (id,)).fetchone()  # noqa: S608 -- ours
+    return bytes(row[0]) if row else None
+
+
+def notes(connection: Connection, id: str) -> tuple[Note, ...]:
+    """What was written about an incident."""
+    rows = connection.execute("SELECT id, at, author, text FROM notes WHERE incident = ? ORDER BY at, id", (id,))
+    return tuple(Note(*row) for row in rows)
+
+
+# What happened
+
+
+def timeline(connection: Connection, id: str) -> tuple[Moment, ...]:
+    """Everything known to have happened, by when it did."""
+    moments = [*_of_alerts(connection, id), *_of_incident(connection, id)]
+    return tuple(sorted(moments, key=lambda one: (one.at, _ORDER.index(one.what), one.received)))
+
+
+_ORDER: Final = ("firing", "opened", "resolved", "diagnosed", "closed")
+
+
+def _of_alerts(connection: Connection, id: str) -> Iterator[Moment]:
+    told = "source, fired_received, resolved_received, fired_times, resolved_times"
+    rows = connection.execute(f"SELECT {_ALERT}, {told} FROM alerts WHERE incident = ? ORDER BY id", (id,))  # noqa: S608 -- ours
+    for *cells, source, fired, resolved, fired_times, resolved_times in rows:
+        alert = _alert(cells)
+        yield Moment(alert.starts_at, "firing", fired, alert, source, fired_times)
+        if resolved is not None:
+            end = resolved if alert.ends_at is None else alert.ends_at
+            yield Moment(end, "resolved", resolved, alert, source, resolved_times)
+
+
+def _of_incident(connection: Connection, id: str) -> Iterator[Moment]:
+    query = "SELECT opened_at, closed_at, made_at, sentence FROM incidents LEFT JOIN diagnoses ON incident = id"
+    for opened, closed, made, sentence in connection.execute(f"{query} WHERE id = ?", (id,)):
+        yield Moment(opened, "opened", opened)
+        if made is not None:
+            yield Moment(made, "diagnosed", made, text=sentence)
+        if closed is not None:
+            yield Moment(closed, "closed", closed)
+
+
+# Many
+
+
+def search(connection: Connection, search: Search) -> Page:
+    """Newest first: ids are in the order of time."""
+    limit = max(1, min(search.limit, MOST))
+    ids = [row[0] for row in connection.execute(_SEARCH, {**_asked(search), "limit": limit + 1})]
+    cursor = ids[limit - 1] if len(ids) > limit else ""
+    return Page(listed(connection, ids[:limit]), cursor)
+
+
+def listed(connection: Connection, ids: Sequence[str]) -> tuple[Listed, ...]:
+    """These incidents, each with its finding and its job."""
+    found = findings(connection, ids)
+    query = f"SELECT {JOB} FROM jobs WHERE incident IN ({{}})"  # noqa: S608 -- ours
+    rows = (row for some in _portions(ids) for row in connection.execute(query.format(marks(some)), some))
+    jobs = {row[0]: job_of(row) for row in rows}
+    return tuple(Listed(one, found.get(one.id), jobs[one.id]) for one in incidents(connection, ids))
+
+
+def _asked(search: Search) -> dict[str, object]:
+    escaped = search.text.replace("\\", "\\\\").replace("%", "\\%").replace("_", "\\_")
+    return {
+        "text": f"%{escaped}%" if search.text else "",
+        "state": search.state,
+        "instance": search.instance,
+        "since": search.since,
+        "until": search.until,
+        "severity": search.severity,
+        "cursor": search.cursor,
+    }
+
+
+_SEARCH: Final = r"""
+    SELECT i.id FROM incidents i JOIN jobs j ON j.incident = i.id LEFT JOIN diagnoses d ON d.incident = i.id
+    WHERE (:cursor = '' OR i.id < :cursor)
+      AND :state IN ('', i.state, j.state)
+      AND :instance IN ('', i.instance)
+      AND (:since IS NULL OR i.at >= :since)
+      AND (:until IS NULL OR i.at < :until)
+      AND (:severity = '' OR d.severity = :severity)
+      AND (:text = '' OR i.id LIKE :text ESCAPE '\' OR i.instance LIKE :text ESCAPE '\'
+           OR d.sentence LIKE :text ESCAPE '\' OR d.title LIKE :text ESCAPE '\' OR d.rule LIKE :text ESCAPE '\'
+           OR d.action LIKE :text ESCAPE '\'
+           OR EXISTS (SELECT 1 FROM alerts a, json_each(a.labels) l
+                      WHERE a.incident = i.id AND l.value LIKE :text ESCAPE '\')
+           OR EXISTS (SELECT 1 FROM alerts a, json_each(a.annotations) l
+                      WHERE a.incident = i.id AND l.value LIKE :text ESCAPE '\'))
+    ORDER BY i.id DESC LIMIT :limit
+"""
+
+
+def parked(connection: Connection) -> tuple[Listed, ...]:
+    """The incidents whose job was put aside."""
+    rows = connection.execute("SELECT incident FROM jobs WHERE state = 'parked' ORDER BY incident DESC")
+    return listed(connection, [row[0] for row in rows])
+
+
+def with_findings(connection: Connection, state: str, since: float) -> tuple[tuple[Incident, Finding], ...]:
+    """The incidents in a state that have a diagnosis and of which something was learnt at or after `since`."""
+    rows = connection.execute(
+        "SELECT id FROM incidents JOIN diagnoses ON incident = id WHERE incidents.state = ? AND updated_at >= ?"
+        " ORDER BY id",
+        (state, since),
+    )
+    ids = [row[0] for row in rows]
+    found = findings(connection, ids)
+    return tuple((one, found[one.id]) for one in incidents(connection, ids))
+
+
+def counts(connection: Connection) -> Counts:
+    """How much there is of everything."""
+    states = {
+        str(state).replace(" ", "_"): number
+        for table in ("incidents", "jobs", "messages")
+        for state, number in connection.execute(f"SELECT state, count(*) FROM {table} GROUP BY state")  # noqa: S608 -- ours
+    }
+    return Counts(
+        **states,
+        alerts=_single(connection, "SELECT count(*) FROM alerts"),
+        bytes=size_used(connection),
+        oldest_waiting=_single(connection, "SELECT min(not_before) FROM jobs WHERE state = 'queued'"),
+        oldest_unsent=_single(connection, "SELECT min(not_before) FROM messages WHERE state = 'pending'"),
+    )
+
+
+def _single(connection: Connection, query: str) -> Any:
+    return connection.execute(query).fetchone()[0]
+
+
+def _portions(ids: Sequence[str]) -> Iterator[list[str]]:
+    for start in range(0, len(ids), _SOME):
+        yield list(ids[start : start + _SOME])

@@ -1,0 +1,190 @@
+"""
+What the service answers: Alertmanager's webhook, probes, metrics, and the pages and API that others define.
+"""
+
+import asyncio
+import json
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any, Final
+
+from starlette.applications import Starlette
+from starlette.middleware import Middleware
+from starlette.requests import ClientDisconnect, Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+
+from engram_diagnose.service.announce import without
+from engram_diagnose.service.commit import Full
+from engram_diagnose.service.intake import PayloadError, parse_notification
+from engram_diagnose.service.metrics import CONTENT_TYPE, stored
+from engram_diagnose.service.model import Notification
+from engram_diagnose.service.security import App, Guard, Message, Receive, RefusedError, Scope, Send
+from engram_diagnose.service.services import Services
+
+WEBHOOK: Final = "/api/v1/alerts"
+_DISK_SECONDS: Final = 30.0
+"""When to stop waiting for the disk; Alertmanager has stopped long before, and sends again."""
+_METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_AGAIN: Final = {"retry-after": "5"}
+
+
+def create_app(services: Services, routes: Sequence[BaseRoute] = ()) -> Starlette:
+    """
+    The application. `routes` are the pages and the API; everything passes `security.Guard` first.
+
+    No path is ever redirected to another: a webhook that is answered so is lost.
+    """
+    own = [
+        _route("POST", WEBHOOK, _accept, services),
+        _route("GET", "/-/healthy", _healthy, services),
+        _route("GET", "/-/ready", _ready, services),
+        _route("POST", "/-/reload", _reload, services),
+        _route("GET", "/metrics", _metrics, services),
+    ]
+    app = Starlette(
+        routes=[*own, *routes],
+        middleware=[
+            Middleware(_Counted, services=services),
+            Middleware(Guard, settings=lambda: services.settings, log=services.log),
+        ],
+    )
+    app.router.redirect_slashes = False
+    app.state.services = services
+    return app
+
+
+Handler = Callable[[Request, Services], Awaitable[Response]]
+
+
+def _route(method: str, path: str, handler: Handler, services: Services) -> Route:
+    """A route that answers other methods itself, since a page for whatever is not there comes behind it."""
+    allowed = ("GET", "HEAD") if method == "GET" else (method,)
+
+    async def answer(request: Request) -> Response:
+        if request.method not in allowed:
+            return _json({"error": f"{path} takes {method}"}, 405, {"allow": ", ".join(allowed)})
+        return await handler(request, services)
+
+    return Route(path, answer, methods=_METHODS)
+
+
+class _Counted:
+    """Counts answers by status, and answers what nobody foresaw, without telling the caller what it was."""
+
+    def __init__(self, app: App, services: Services) -> None:
+        self._app = app
+        self._services = services
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        started = False
+
+        async def counted(message: Message) -> None:
+            nonlocal started
+            if message["type"] == "http.response.start":
+                started = True
+                self._services.metrics.responses.labels(str(message["status"])).inc()
+            await send(message)
+
+        try:
+            await self._app(scope, receive, counted)
+        except (ClientDisconnect, RefusedError):
+            return  # cut short after the answer began: there is nobody left to tell
+        except Exception as error:
+            self._services.log.error(
+                "request failed", path=scope.get("path", ""), error=f"{type(error).__name__}: {error}"
+            )
+            if started:
+                raise
+            response = _json({"error": "the service failed; its log says more"}, 500)
+            await response(scope, receive, counted)
+
+
+def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
+    return Response(json.dumps(content) + "\n", status, headers, "application/json")
+
+
+async def _accept(request: Request, services: Services) -> Response:
+    """202 once the alerts are on the disk; 400 for what will never be right; 503 for what may be sent again."""
+    body, begun = await request.body(), time.perf_counter()
+    about, metrics = services.settings.incidents, services.metrics
+    try:
+        notification = parse_notification(body, replica_labels=frozenset(about.replica_labels))
+    except PayloadError as error:
+        metrics.notifications.labels("invalid").inc()
+        services.log.seldom("notification refused", reason=str(error))
+        return _json({"error": str(error)}, 400)
+    kept = without(notification, about.ignore)
+    ignored = len(notification.alerts) - len(kept.alerts)
+    metrics.alerts.labels("ignored").inc(ignored)
+    if not kept.alerts:
+        metrics.notifications.labels("accepted").inc()
+        return _json({"incidents": [], "new": 0, "duplicates": 0, "ignored": ignored}, 202)
+    return await _keep(kept, services, ignored, begun)
+
+
+async def _keep(kept: Notification, services: Services, ignored: int, begun: float) -> Response:
+    metrics = services.metrics
+    try:
+        future = services.commit.submit(kept, services.clock())
+        async with asyncio.timeout(_DISK_SECONDS):
+            # What the writer has taken is written, whether or not somebody still waits for it.
+            accepted = await asyncio.shield(asyncio.wrap_future(future))
+    except Full:
+        metrics.notifications.labels("full").inc()
+        return _json({"error": "too many notifications wait to be written; send it again"}, 503, _AGAIN)
+    except (ValueError, OSError) as error:
+        metrics.notifications.labels("failed").inc()
+        services.failed_at = time.monotonic()
+        services.log.error("notification not written", reason=str(error) or "the disk does not answer")
+        return _json({"error": "the notification cannot be written; send it again"}, 503, _AGAIN)
+    metrics.accept_seconds.observe(time.perf_counter() - begun)
+    metrics.notifications.labels("accepted").inc()
+    metrics.alerts.labels("new").inc(accepted.new)
+    metrics.alerts.labels("duplicate").inc(accepted.duplicates)
+    if accepted.opened:
+        services.supervisor.wake()
+    if accepted.closed:
+        services.courier.wake()
+    if accepted.new:
+        services.log.info("alerts accepted", incidents=accepted.incidents, new=accepted.new, opened=accepted.opened)
+    content = {
+        "incidents": accepted.incidents,
+        "new": accepted.new,
+        "duplicates": accepted.duplicates,
+        "ignored": ignored,
+    }
+    return _json(content, 202)
+
+
+async def _healthy(request: Request, services: Services) -> Response:
+    """The event loop runs."""
+    return Response("healthy\n", media_type="text/plain")
+
+
+async def _ready(request: Request, services: Services) -> Response:
+    """Whether alerts are taken in. A worker that is starting again is no reason to refuse what can be kept."""
+    reasons = services.not_ready()
+    if reasons:
+        return _json({"ready": False, "reasons": reasons}, 503)
+    return _json({"ready": True, "worker": "up" if services.running().worker else "down"})
+
+
+async def _reload(request: Request, services: Services) -> Response:
+    """Settings and rules as they are on the disk now, or the reason why the old ones stay."""
+    problem = await services.reload()
+    if problem is None:
+        return _json({"reloaded": True})
+    return _json({"reloaded": False, "error": problem, "in_force": "what was there before"}, 500)
+
+
+async def _metrics(request: Request, services: Services) -> Response:
+    now = services.clock()
+    try:
+        held: Any = await services.ask(stored)
+    except (ValueError, OSError) as error:
+        services.log.error("database cannot be read", reason=str(error))
+        held = None
+    return Response(
+        services.metrics.page(held, services.running(), now), media_type=None, headers={"content-type": CONTENT_TYPE}
+    )

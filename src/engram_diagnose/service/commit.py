@@ -1,0 +1,156 @@
+"""
+Group commit: one thread writes what many callers bring, as many at a time as wait, with one wait for the disk.
+"""
+
+from collections import deque
+from collections.abc import Callable
+from concurrent.futures import Future
+from dataclasses import dataclass, field
+from threading import Condition, Thread
+from typing import Final
+
+from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, Source, StoreError
+from engram_diagnose.service.model import Notification
+
+BATCH: Final = 256
+"""Notifications in one transaction at most."""
+
+
+class Full(Exception):  # noqa: N818 -- like queue.Full
+    """As much is waiting to be written as may wait, or the service is stopping: the sender has to try again."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """A notification, and who waits for it."""
+
+    notification: Notification
+    received: float
+    source: Source
+    future: Future[Accepted] = field(default_factory=Future)
+
+
+class GroupCommit:
+    """
+    Accepts notifications from any thread and writes them in one.
+
+    `store` opens the database; it is called in the writing thread, again after the database failed. `grouping` may be
+    replaced at any time. As many as `waiting` notifications may wait to be written.
+    """
+
+    def __init__(self, store: Callable[[], IncidentStore], grouping: Grouping, *, waiting: int = 4096) -> None:
+        self.grouping = grouping
+        self._open = store
+        self._most = waiting
+        self._store: IncidentStore | None = None
+        self._queue: deque[_Waiting] = deque()
+        self._changed = Condition()
+        self._accepting = False
+        self._thread = Thread(target=self._run, name="commit", daemon=True)
+        self._started: Future[None] = Future()
+
+    def start(self) -> None:
+        """Open the database and begin; raises `StoreError`."""
+        self._accepting = True
+        self._thread.start()
+        self._started.result()
+
+    def submit(self, notification: Notification, received: float, *, source: Source = "webhook") -> Future[Accepted]:
+        """
+        Bring a notification; the future is done once it is on the disk, or has the error why it is not: `StoreError`.
+
+        A future that is cancelled before its turn is left out. Raises `Full`.
+        """
+        waiting = _Waiting(notification, received, source)
+        with self._changed:
+            if not self._accepting:
+                raise Full("no more is taken: the service is stopping; try again when it is back")
+            if len(self._queue) >= self._most:
+                raise Full(f"{self._most} notifications wait to be written; try again in a moment")
+            self._queue.append(waiting)
+            self._changed.notify()
+        return waiting.future
+
+    def stop(self) -> None:
+        """Take no more, write what waits, and end."""
+        with self._changed:
+            self._accepting = False
+            self._changed.notify()
+        if self._thread.is_alive():
+            self._thread.join()
+
+    @property
+    def depth(self) -> int:
+        """How many notifications wait."""
+        return len(self._queue)
+
+    # The writing thread
+
+    def _run(self) -> None:
+        try:
+            self._store = self._open()
+        except Exception as error:
+            self._accepting = False
+            self._started.set_exception(error)
+            return
+        self._started.set_result(None)
+        while batch := self._next():
+            self._commit(batch)
+        self._close()
+
+    def _next(self) -> list[_Waiting]:
+        """What waits, of one source; nothing when the end has come."""
+        with self._changed:
+            while True:
+                if batch := self._taken():
+                    return batch
+                if not self._accepting:
+                    return []
+                self._changed.wait()
+
+    def _taken(self) -> list[_Waiting]:
+        """All that waits, or what fits: nothing is left waiting where this is empty."""
+        batch: list[_Waiting] = []
+        while self._queue and len(batch) < BATCH:
+            if batch and self._queue[0].source != batch[0].source:
+                break
+            waiting = self._queue.popleft()
+            if waiting.future.set_running_or_notify_cancel():
+                batch.append(waiting)
+        return batch
+
+    def _commit(self, batch: list[_Waiting]) -> None:
+        """Where one of several cannot be kept, each is written by itself, so that it takes no other with it."""
+        try:
+            accepted = self._written(batch)
+        except Exception as error:
+            if len(batch) > 1 and _is_by_entry(error):
+                for waiting in batch:
+                    self._commit([waiting])
+                return
+            for waiting in batch:
+                waiting.future.set_exception(error)
+            return
+        for waiting, one in zip(batch, accepted, strict=True):
+            waiting.future.set_result(one)
+
+    def _written(self, batch: list[_Waiting]) -> list[Accepted]:
+        if self._store is None:
+            self._store = self._open()
+        try:
+            notifications = [(waiting.notification, waiting.received) for waiting in batch]
+            return self._store.accept_many(notifications, self.grouping, source=batch[0].source)
+        except Exception as error:
+            if not _is_by_entry(error):
+                self._close()
+            raise
+
+    def _close(self) -> None:
+        if self._store is not None:
+            self._store.close()
+            self._store = None
+
+
+def _is_by_entry(error: Exception) -> bool:
+    """Whether one entry is at fault: the database is not, and neither are the others."""
+    return error.by_entry if isinstance(error, StoreError) else True

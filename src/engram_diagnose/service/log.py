@@ -1,0 +1,81 @@
+"""
+The service's log: one JSON object a line, on stderr.
+
+Text that came from outside is escaped by JSON to ASCII, so that no line can pretend to be two, or drive a terminal.
+Secrets that were named to `hide` never appear.
+"""
+
+import json
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import UTC, datetime
+from typing import Any, Final, TextIO
+
+_SELDOM_SECONDS: Final = 10.0
+_LONGEST: Final = 2000
+"""Characters of one value; what comes from outside must not fill the disk."""
+
+
+class Log:
+    """Writes events. Several threads may use it; a log that cannot be written is no reason to stop."""
+
+    def __init__(self, stream: TextIO | None = None, *, clock: Callable[[], float] = time.time) -> None:
+        self._stream = stream or sys.stderr
+        self._clock = clock
+        self._lock = threading.Lock()
+        self._secrets: frozenset[str] = frozenset()
+        self._said: dict[str, float] = {}
+        self._left_out: dict[str, int] = {}
+
+    def hide(self, *secrets: str) -> None:
+        """Never write any of these."""
+        self._secrets |= {secret for secret in secrets if secret}
+
+    def info(self, event: str, **fields: Any) -> None:
+        """What an operator may want to know."""
+        self._write("info", event, fields)
+
+    def warning(self, event: str, **fields: Any) -> None:
+        """What may need looking at."""
+        self._write("warning", event, fields)
+
+    def error(self, event: str, **fields: Any) -> None:
+        """What failed."""
+        self._write("error", event, fields)
+
+    def seldom(self, event: str, **fields: Any) -> None:
+        """A warning that callers can cause as often as they like: a line in ten seconds, and how many were left out."""
+        now = time.monotonic()
+        with self._lock:
+            if now - self._said.get(event, -_SELDOM_SECONDS) < _SELDOM_SECONDS:
+                self._left_out[event] = self._left_out.get(event, 0) + 1
+                return
+            self._said[event] = now
+            before = self._left_out.pop(event, 0)
+        self._write("warning", event, fields | ({"left_out_before": before} if before else {}))
+
+    def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
+        line: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": level, "event": self._safe(event)}
+        line |= {name: self._safe(value) for name, value in fields.items() if name not in line}
+        text = json.dumps(line, allow_nan=True) + "\n"
+        try:
+            with self._lock:
+                self._stream.write(text)
+                self._stream.flush()
+        except (OSError, ValueError):
+            return
+
+    def _safe(self, value: Any) -> Any:
+        if value is None or isinstance(value, bool | int | float):
+            return value
+        if isinstance(value, list | tuple):
+            return [self._safe(item) for item in value[:100]]
+        if isinstance(value, dict):
+            return {str(self._safe(str(name))): self._safe(item) for name, item in list(value.items())[:100]}
+        text = str(value)
+        for secret in sorted(self._secrets, key=len, reverse=True):
+            text = text.replace(secret, "***")
+        return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"

@@ -1,0 +1,118 @@
+"""
+A Prometheus that answers with the incident that comes with the tool, as though it were happening at the time asked for.
+
+Flushes are made slower than they were, so that the cause shows in the metrics alone, without the disk's own figures.
+
+`python tests/service/replayed.py` prints its address and serves until it is ended.
+"""
+
+import json
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from functools import cached_property
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any
+from urllib.parse import parse_qs
+
+from engram_diagnose.collectors.bundle import read_bundle
+
+BUNDLE = Path(__file__).resolve().parents[2] / "src/engram_diagnose/incidents/wal-write-amplification.bundle"
+CAUSE = "storage.wal-write-amplification"
+
+
+class Recording:
+    """
+    The samples of the incident's instance, or the same for `every_instance`.
+
+    `queries` are what was asked; while it is `down` it answers 503.
+    """
+
+    def __init__(self, *, every_instance: bool = False) -> None:
+        bundle = read_bundle(BUNDLE)
+        self.instance = bundle.instance
+        self._time = bundle.time
+        self._text = next(answer.body or "" for answer in bundle.of("prometheus") if answer.answered)
+        self.queries: list[str] = []
+        self.down = False
+        self._every_instance = every_instance
+
+    @cached_property
+    def _answer(self) -> Any:
+        return json.loads(self._text)
+
+    def answer(self, query: str, at: float) -> str:
+        self.queries.append(query)
+        if "last_over_time" in query:
+            metrics = sorted({one["metric"]["__name__"] for one in self._answer["data"]["result"]})
+            result = [{"metric": {"__name__": name, "instance": self.instance, "job": "engram"}, "value": [at, "1"]}
+                      for name in metrics]  # fmt: skip
+            return _success("vector", result)
+        if not self._every_instance and f'instance="{self.instance}"' not in query:
+            return _success("matrix", [])
+        return json.dumps(self._answer | {"data": self._moved(at - self._time)})
+
+    def _moved(self, by: float) -> Any:
+        moved = [
+            one | {"values": [[round(time + by, 3), _slowed(one["metric"], figure)] for time, figure in one["values"]]}
+            for one in self._answer["data"]["result"]
+        ]
+        return self._answer["data"] | {"result": moved}
+
+
+def _slowed(metric: Any, figure: str) -> str:
+    """No flush takes less than 20 ms."""
+    flushes = metric["__name__"] == "engram_wal_flush_duration_seconds_bucket"
+    return "0" if flushes and float(metric["le"]) < 0.02 else figure
+
+
+def _success(kind: str, result: object) -> str:
+    return json.dumps({"status": "success", "data": {"resultType": kind, "result": result}})
+
+
+@contextmanager
+def replaying(*, every_instance: bool = False) -> Iterator[tuple[str, Recording]]:
+    """Its address, and what it plays."""
+    recording = Recording(every_instance=every_instance)
+
+    class Handler(BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def do_POST(self) -> None:
+            form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
+            if recording.down:
+                self._send(503, "starting")
+            else:
+                self._send(200, recording.answer(form["query"][0], float(form["time"][0])))
+
+        def do_GET(self) -> None:
+            self._send(404, "{}")
+
+        def _send(self, status: int, body: str) -> None:
+            self.send_response(status)
+            self.send_header("Content-Type", "application/json")
+            self.send_header("Content-Length", str(len(body)))
+            self.end_headers()
+            self.wfile.write(body.encode())
+
+        def log_message(self, format: str, *args: object) -> None:
+            return
+
+    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    server.daemon_threads = True
+    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who asked was killed
+    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}", recording
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+if __name__ == "__main__":
+    with replaying(every_instance=True) as (address, _):
+        print(address, flush=True)
+        threading.Event().wait()

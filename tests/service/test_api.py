@@ -1,0 +1,210 @@
+"""The JSON API: what it answers, what may be cached, and how it says what is wrong."""
+
+import json
+from pathlib import Path
+
+import pytest
+from filled_site import BUNDLE, HOSTILE, LONG, NOW, Site, diagnosed, fill, site
+
+BASE = "/api/v1/incidents"
+
+
+@pytest.fixture
+def here(tmp_path: Path) -> Site:
+    return site(tmp_path / "history.db")
+
+
+@pytest.fixture(scope="module")
+def full(tmp_path_factory: pytest.TempPathFactory) -> Site:
+    found = site(tmp_path_factory.mktemp("full") / "history.db")
+    fill(found, 11, 50)
+    return found
+
+
+def test_an_incident_is_told_with_its_alerts_its_finding_and_what_happened(here: Site) -> None:
+    id = here.example()
+    here.close("db1:7432", NOW)
+    told = here.browser().get(f"{BASE}/{id}").json()
+    assert (told["id"], told["state"], told["instance"]) == (id, "closed", "db1:7432")
+    assert (told["at"], told["closed_at"]) == ("2026-09-21T14:13:20.000Z", "2026-09-21T14:14:20.000Z")
+    assert told["job"] == {"state": "done", "attempts": 1, "error": ""}
+    assert told["finding"]["title"] == "The WAL writes far more than the clients store"
+    assert told["finding"]["severity"] == "critical"
+    assert [one["labels"]["instance"] for one in told["alerts"]] == ["db1:7432"]
+    assert {one["what"] for one in told["timeline"]} == {"firing", "opened", "diagnosed", "resolved", "closed"}
+
+
+def test_what_has_no_finding_yet_says_null(here: Site) -> None:
+    told = here.browser().get(f"{BASE}/{here.open('db1:7432')}").json()
+    assert told["finding"] is None
+    assert told["job"]["state"] == "queued"
+
+
+def test_document_and_bundle_come_back_as_they_were_kept(here: Site) -> None:
+    id, browser = here.example(), here.browser()
+    assert browser.get(f"{BASE}/{id}/document").json() == diagnosed()
+    bundle = browser.get(f"{BASE}/{id}/bundle")
+    assert bundle.content == BUNDLE
+    assert bundle.headers["content-type"] == "application/gzip"
+    assert bundle.headers["content-disposition"] == f'attachment; filename="{id}.bundle"'
+
+
+@pytest.mark.parametrize("what", ["document", "bundle"])
+def test_what_never_changes_is_sent_once(here: Site, what: str) -> None:
+    path, browser = f"{BASE}/{here.example()}/{what}", here.browser()
+    first = browser.get(path)
+    tag, date = first.headers["etag"], first.headers["last-modified"]
+    assert "immutable" in first.headers["cache-control"]
+    assert "private" in first.headers["cache-control"]
+    assert date == "Mon, 21 Sep 2026 14:13:30 GMT"
+    for held in (
+        {"if-none-match": tag}, {"if-none-match": f'"x", W/{tag}'}, {"if-none-match": "*"}, {"if-modified-since": date},
+    ):  # fmt: skip
+        again = browser.get(path, headers=held)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag), held
+    for stale in (
+        {"if-none-match": '"x"'}, {"if-none-match": '"x"', "if-modified-since": date},
+        {"if-modified-since": "Mon, 21 Sep 2026 14:13:29 GMT"}, {"if-modified-since": "whenever"},
+    ):  # fmt: skip
+        assert browser.get(path, headers=stale).status_code == 200, stale
+
+
+def test_head_tells_the_headers_alone(here: Site) -> None:
+    path = f"{BASE}/{here.example()}/bundle"
+    answer = here.browser().request("HEAD", path)
+    assert answer.status_code == 200
+    assert answer.headers["etag"] == here.browser().get(path).headers["etag"]
+
+
+def test_pages_follow_each_other_without_gap_or_repetition(full: Site) -> None:
+    browser = full.browser()
+    every = [one["id"] for one in browser.get(f"{BASE}?limit=200").json()["incidents"]]
+    found: list[str] = []
+    cursor: str | None = ""
+    while cursor is not None:
+        page = browser.get(f"{BASE}?limit=7" + (f"&cursor={cursor}" if cursor else "")).json()
+        found += [one["id"] for one in page["incidents"]]
+        cursor = page["cursor"]
+    assert found == every == sorted(every, reverse=True)
+    assert len(every) == 50
+
+
+def test_filters_select_what_they_say(full: Site) -> None:
+    browser = full.browser()
+    every = browser.get(f"{BASE}?limit=200").json()["incidents"]
+
+    def asked(**parameters: str) -> list[dict[str, object]]:
+        answer = browser.get(BASE, params={"limit": "200", **parameters})
+        assert answer.status_code == 200
+        return list(answer.json()["incidents"])
+
+    assert asked(state="parked") == [one for one in every if one["job"]["state"] == "parked"] != []
+    assert asked(state="closed") == [one for one in every if one["state"] == "closed"] != []
+    assert asked(instance="db1:7432") == [one for one in every if one["instance"] == "db1:7432"] != []
+    middle = every[25]["at"]
+    assert asked(since=middle) == every[:26]
+    assert asked(until=middle) == every[26:]
+    assert asked(since=middle[:-1] + "+01:00") == every[:27]
+    assert asked(text="100%") == []
+    assert asked(text="alert(1)") != []
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [
+        ("stat=open", "stat"), ("state=shut", "state"), ("state=", "state"), ("state=open&state=closed", "state"),
+        ("limit=0", "limit"), ("limit=201", "limit"), ("limit=1e3", "limit"), ("limit=٣", "limit"),
+        ("since=2026-02-30", "since"), ("until=now", "until"), ("since=0000-01-01T00:00:00Z", "since"),
+        ("cursor=%00", "cursor"), ("text=", "text"), (f"text={'x' * 201}", "text"), ("severity=fatal", "severity"),
+    ],
+)  # fmt: skip
+def test_a_wrong_parameter_is_named(full: Site, query: str, names: str) -> None:
+    answer = full.browser().get(f"{BASE}?{query}")
+    assert answer.status_code == 400
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert (problem["title"], problem["status"]) == ("Bad Request", 400)
+    assert problem["detail"].startswith(f"parameter '{names}': ")
+
+
+def test_a_diagnosis_that_is_not_made_yet_is_not_there_and_not_cached(here: Site) -> None:
+    id = here.open("db1:7432")
+    for what in ("document", "bundle"):
+        answer = here.browser().get(f"{BASE}/{id}/{what}")
+        assert answer.status_code == 404
+        assert "no diagnosis yet; it is queued" in answer.json()["detail"]
+        assert answer.headers["cache-control"] == "no-store"
+
+
+@pytest.mark.parametrize(
+    "path", [f"{BASE}/nope", f"{BASE}/nope/document", f"{BASE}/nope/notes", f"{BASE}/%00%ff/bundle", "/api/v2", "/api/"]
+)
+def test_what_is_not_there_is_a_problem(here: Site, path: str) -> None:
+    answer = here.browser().get(path)
+    assert (answer.status_code, answer.headers["content-type"]) == (404, "application/problem+json")
+
+
+def test_a_method_that_is_not_possible_is_a_problem_that_names_those_that_are(here: Site) -> None:
+    for path, allowed in ((BASE, "GET, HEAD"), (f"{BASE}/x/notes", "GET, HEAD, POST")):
+        answer = here.browser().request("PUT", path)
+        assert (answer.status_code, answer.headers["allow"]) == (405, allowed)
+        assert answer.headers["content-type"] == "application/problem+json"
+    assert here.browser().get("/api/v1/alerts").status_code == 405
+
+
+def test_nothing_in_an_answer_acts_on_a_terminal(here: Site) -> None:
+    id = here.open(HOSTILE, name=HOSTILE, team=LONG)
+    text = here.browser().get(f"{BASE}/{id}").text
+    assert text.rstrip("\n").isprintable()
+    assert json.loads(text)["instance"] == HOSTILE
+
+
+# Notes
+
+
+def test_a_note_is_kept(here: Site) -> None:
+    path, browser = f"{BASE}/{here.example()}/notes", here.browser()
+    answer = browser.post(path, json={"author": "Ada", "text": "Restarted\r\nit "})
+    assert answer.status_code == 201
+    assert answer.headers["location"] == path
+    assert answer.json() == {"id": 1, "at": "2026-09-21T18:13:20.000Z", "author": "Ada", "text": "Restarted\nit"}
+    assert browser.get(path).json() == {"notes": [answer.json()]}
+
+
+@pytest.mark.parametrize(
+    ("body", "status"),
+    [
+        (b"{", 400), (b"[]", 400), (b"{}", 400), (b'{"text": 1}', 400), (b'{"text": " "}', 400), (b"\xff", 400),
+        (b'{"text": "\\ud800"}', 400), (b'{"text": "x", "more": 1}', 400), (b'{"text": "x", "author": null}', 400),
+        (b"[" * 60_000, 400), (b'{"text": "' + b"x" * 70_000 + b'"}', 413),
+        (b'{"text": "' + b"x" * 4001 + b'"}', 400),
+    ],
+)  # fmt: skip
+def test_a_note_that_cannot_be_kept_is_a_problem(here: Site, body: bytes, status: int) -> None:
+    id = here.example()
+    answer = here.browser().post(f"{BASE}/{id}/notes", content=body, headers={"content-type": "application/json"})
+    assert (answer.status_code, answer.headers["content-type"]) == (status, "application/problem+json")
+    assert here.store.notes(id) == ()
+
+
+def test_a_form_cannot_pass_for_a_program(here: Site) -> None:
+    """What another site's page can send without asking is refused."""
+    path = f"{BASE}/{here.example()}/notes"
+    for kind in ("text/plain", "application/x-www-form-urlencoded", "multipart/form-data", ""):
+        assert here.browser().post(path, content=b'{"text": "x"}', headers={"content-type": kind}).status_code == 415
+    foreign = {"origin": "https://evil.example"}
+    assert here.browser().post(path, json={"text": "x"}, headers=foreign).status_code == 403
+
+
+def test_a_note_about_nothing_is_a_problem(here: Site) -> None:
+    assert here.browser().post(f"{BASE}/nope/notes", json={"text": "x"}).status_code == 404
+
+
+def test_a_database_that_fails_is_a_problem_to_try_again_and_gives_nothing_away(here: Site) -> None:
+    here.store.close()
+    here.path.write_bytes(b"no database at all, " * 500)
+    for path in (BASE, f"{BASE}/x", f"{BASE}/x/document", f"{BASE}/x/notes"):
+        answer = here.browser().get(path)
+        assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
+        assert str(here.path) not in answer.text
+    assert str(here.path) in here.log.getvalue()

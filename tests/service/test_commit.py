@@ -1,0 +1,207 @@
+"""Many callers share one wait for the disk; each learns whether its notification is there."""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, Search, StoreError, open_incidents
+from engram_diagnose.service.commit import Full, GroupCommit
+from engram_diagnose.service.model import Alert, Notification
+
+T0 = 1_790_000_000.0
+GROUPING = Grouping((), window=600)
+
+
+def notification(name: str, instance: str = "db1") -> Notification:
+    labels = {"alertname": name, "instance": instance}
+    return Notification((Alert(f"{name}/{instance}", "firing", labels, {}, T0),))
+
+
+class Store:
+    """A database that can be held up, and made to fail."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.opened = 0
+        self.batches: list[int] = []
+        self.go = threading.Event()
+        self.go.set()
+        self.failure: Exception | None = None
+
+    def open(self) -> IncidentStore:
+        self.opened += 1
+        store = open_incidents(self.path)
+        usual = store.accept_many
+
+        def accept_many(batch, grouping, *, source="webhook"):  # type: ignore[no-untyped-def]
+            self.go.wait(30)
+            self.batches.append(len(batch))
+            if self.failure is not None:
+                raise self.failure
+            return usual(batch, grouping, source=source)
+
+        store.accept_many = accept_many  # type: ignore[method-assign]
+        return store
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Store:
+    return Store(tmp_path / "history.db")
+
+
+@pytest.fixture
+def commit(store: Store) -> Iterator[GroupCommit]:
+    commit = GroupCommit(store.open, GROUPING, waiting=300)
+    commit.start()
+    yield commit
+    store.go.set()
+    commit.stop()
+
+
+def held_up(store: Store, commit: GroupCommit) -> Future[Accepted]:
+    """A notification that the writing thread is busy with."""
+    store.go.clear()
+    first = commit.submit(notification("first"), T0)
+    until = time.monotonic() + 10
+    while commit.depth and time.monotonic() < until:
+        time.sleep(0.001)
+    return first
+
+
+def names(path: Path) -> set[str]:
+    with open_incidents(path) as store:
+        return {alert.name for one in store.search(Search(limit=500)).items for alert in one.incident.alerts}
+
+
+def test_a_done_future_means_that_it_is_on_the_disk(store: Store, commit: GroupCommit) -> None:
+    accepted = commit.submit(notification("A"), T0).result(10)
+    assert (accepted.new, accepted.opened) == (1, 1)
+    assert names(store.path) == {"A"}
+
+
+def test_what_waits_is_written_together_and_each_gets_its_own_answer(store: Store, commit: GroupCommit) -> None:
+    first = held_up(store, commit)
+    futures = [commit.submit(notification("A", f"db{number}"), T0) for number in range(300)]
+    assert commit.depth == 300
+    store.go.set()
+    answers = [future.result(10).incidents for future in futures]
+    assert first.result().opened == 1
+    assert len(set(answers)) == 300
+    assert store.batches == [1, 256, 44]
+
+
+def test_reconciled_alerts_say_so(store: Store, commit: GroupCommit) -> None:
+    held_up(store, commit)
+    futures = [commit.submit(notification("A"), T0, source="reconciled"), commit.submit(notification("B"), T0)]
+    store.go.set()
+    ((incident,), _) = [future.result(10).incidents for future in futures]
+    with open_incidents(store.path) as reader:
+        sources = {moment.alert.name: moment.source for moment in reader.timeline(incident) if moment.alert}
+    assert sources == {"first": "webhook", "A": "reconciled", "B": "webhook"}
+
+
+def test_when_too_much_waits_the_sender_is_told_at_once(store: Store, commit: GroupCommit) -> None:
+    held_up(store, commit)
+    futures = [commit.submit(notification("A"), T0) for _ in range(300)]
+    with pytest.raises(Full, match="300 notifications wait"):
+        commit.submit(notification("B"), T0)
+    store.go.set()
+    assert [future.result(10).new for future in futures].count(1) == 1
+    commit.submit(notification("B"), T0).result(10)
+
+
+def test_who_gave_up_waiting_is_left_out(store: Store, commit: GroupCommit) -> None:
+    held_up(store, commit)
+    given_up, other = commit.submit(notification("A"), T0), commit.submit(notification("B"), T0)
+    assert given_up.cancel()
+    store.go.set()
+    other.result(10)
+    assert names(store.path) == {"first", "B"}
+
+
+def test_one_that_cannot_be_kept_takes_no_other_with_it(store: Store, commit: GroupCommit) -> None:
+    held_up(store, commit)
+    (alert,) = notification("bad").alerts
+    never = Notification((replace(alert, starts_at=float("nan")),))
+    wrong = Notification((replace(alert, labels={"alertname": object()}),))  # type: ignore[dict-item]
+    futures = [commit.submit(one, T0) for one in (notification("A"), never, wrong, notification("B"))]
+    store.go.set()
+    assert isinstance(futures[1].exception(10), StoreError)
+    assert futures[2].exception(10) is not None
+    assert [futures[number].result(10).new for number in (0, 3)] == [1, 1]
+    assert names(store.path) == {"first", "A", "B"}
+
+
+def test_a_failing_disk_fails_those_who_wait_and_the_database_is_opened_again(
+    store: Store, commit: GroupCommit
+) -> None:
+    held_up(store, commit)
+    store.failure = StoreError("history.db: the disk is full; make room, and try again")
+    futures = [commit.submit(notification(name), T0) for name in "AB"]
+    store.go.set()
+    for future in futures:
+        with pytest.raises(StoreError, match="disk is full"):
+            future.result(10)
+    store.failure = None
+    assert commit.submit(notification("A"), T0).result(10).new == 1
+    assert store.opened > 1
+
+
+def test_a_database_that_goes_away_and_comes_back_is_found_again(store: Store, commit: GroupCommit) -> None:
+    lock = sqlite3.connect(store.path, isolation_level=None, check_same_thread=False)
+    lock.execute("BEGIN IMMEDIATE")
+    try:
+        future = commit.submit(notification("A"), T0)
+        with pytest.raises(StoreError, match="another process is writing"):
+            future.result(30)
+    finally:
+        lock.close()
+    assert commit.submit(notification("A"), T0).result(10).new == 1
+
+
+def test_a_stop_writes_what_waits_and_takes_no_more(store: Store, commit: GroupCommit) -> None:
+    held_up(store, commit)
+    futures = [commit.submit(notification("A", f"db{number}"), T0) for number in range(100)]
+    threading.Timer(0.05, store.go.set).start()
+    commit.stop()
+    assert all(future.done() and future.exception() is None for future in futures)
+    with pytest.raises(Full, match="stopping"):
+        commit.submit(notification("B"), T0)
+    commit.stop()
+
+
+def test_a_database_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> None:
+    (tmp_path / "history.db").write_bytes(b"certainly no database" * 100)
+    commit = GroupCommit(lambda: open_incidents(tmp_path / "history.db"), GROUPING)
+    with pytest.raises(StoreError, match="mv "):
+        commit.start()
+    with pytest.raises(Full):
+        commit.submit(notification("A"), T0)
+    commit.stop()
+
+
+def test_another_grouping_holds_from_then_on(store: Store, commit: GroupCommit) -> None:
+    (first,) = commit.submit(notification("A"), T0).result(10).incidents
+    commit.grouping = Grouping(("alertname",), window=600)
+    assert commit.submit(notification("B"), T0).result(10).incidents != (first,)
+
+
+@pytest.mark.slow
+def test_thirty_two_callers_get_two_thousand_notifications_a_second_written(store: Store, commit: GroupCommit) -> None:
+    """A quarter of what is measured on an idle machine is asked for: others may be at work on this one."""
+    amount = 6_000
+
+    def send(number: int) -> None:
+        commit.submit(notification(f"A{number}", f"db{number % 100}"), T0).result(30)
+
+    with ThreadPoolExecutor(32) as callers:
+        begun = time.perf_counter()
+        list(callers.map(send, range(amount)))
+        elapsed = time.perf_counter() - begun
+    assert amount / elapsed > 800

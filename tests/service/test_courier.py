@@ -1,0 +1,553 @@
+"""The courier: nothing it was given is lost, and nobody who is dead, slow or choosy holds up another."""
+
+import asyncio
+import json
+import random
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from places import Answer, Book, Got, alertmanager, eventually, free_port, place, sending
+
+from engram_diagnose.history.incidents import NewMessage
+from engram_diagnose.service import courier as module
+from engram_diagnose.service.announce import MOST_ANNOUNCED, chosen, instant
+from engram_diagnose.service.courier import Courier
+from engram_diagnose.service.lanes import delay
+from engram_diagnose.service.settings import Alertmanager, Login, Settings, Webhook
+
+QUICK = Login(timeout_seconds=1)
+
+
+@pytest.fixture
+def book(tmp_path: Path) -> Book:
+    return Book(tmp_path / "history.db")
+
+
+def to(*urls: str, webhook: str = "", **about: Any) -> Settings:
+    """Settings that send to these Alertmanagers and this webhook."""
+    return Settings(
+        public_url="https://diagnose.example",
+        alertmanager=Alertmanager(urls=urls, login=QUICK, resolve_after_seconds=about.pop("resolve_after", 300)),
+        webhook=Webhook(url=webhook, login=QUICK, **about),
+    )
+
+
+def courier_of(book: Book, settings: Settings, **about: Any) -> Courier:
+    return Courier(settings, book.open, book.log, **about)
+
+
+def fired(got: list[Got]) -> list[dict[str, Any]]:
+    """The alerts that were posted."""
+    return [alert for one in got for alert in one.json]
+
+
+# Alertmanager
+
+
+def test_what_the_worker_wrote_is_posted_once_and_kept_as_sent(book: Book) -> None:
+    with place() as at:
+        settings = to(at.url)
+        incident = book.fire(book.alert())
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                await eventually(lambda: book.events() == [], "a quiet start")
+                book.diagnose(settings)
+                courier.wake()
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+        alert = fired(at.told())[-1]
+    assert alert["labels"] == {"alertname": "EngramDiagnosis", "instance": "engram-1:7432", "severity": "critical",
+                               "incident": incident}  # fmt: skip
+    assert alert["annotations"]["cause"] == "The hot tier is too small"
+    assert alert["generatorURL"] == f"https://diagnose.example/incidents/{incident}"
+    assert alert["endsAt"] > alert["startsAt"]
+    assert book.counts().pending == 0
+
+
+def test_what_is_written_while_another_is_being_sent_does_not_wait_for_the_next_look(book: Book) -> None:
+    with place(lambda _: Answer(seconds=0.2)) as at:
+        settings = to(at.url)
+
+        async def told() -> float:
+            async with sending(courier_of(book, settings)) as courier:
+                for number in range(2):
+                    book.fire(book.alert(instance=f"engram-{number}"))
+                    book.diagnose(settings)
+                    courier.wake()
+                    await asyncio.sleep(0.1)
+                begun = time.monotonic()
+                await eventually(lambda: book.counts().sent == 2, "both")
+                return time.monotonic() - begun
+
+        assert asyncio.run(told()) < 0.8
+
+
+def test_a_message_that_nobody_woke_it_for_is_sent_too(book: Book) -> None:
+    with place() as at:
+        settings = to(at.url)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await asyncio.sleep(0.3)
+                book.fire(book.alert())
+                book.diagnose(settings)
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+
+
+def test_a_dead_a_slow_and_a_broken_alertmanager_hold_up_no_other(book: Book) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    with place() as well, place(lambda _: Answer(seconds=30)) as slow, place(lambda _: Answer(500)) as broken:
+        settings = to(dead, slow.url, broken.url, well.url)
+        for number in range(5):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(settings)
+
+        async def told() -> float:
+            begun = time.monotonic()
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 5, "the one that is well to be told")
+                return time.monotonic() - begun
+
+        assert asyncio.run(told()) < 1
+    assert book.counts().pending == 15
+    assert book.counts().given_up == 0
+
+
+def test_one_that_comes_back_is_told_what_it_missed(book: Book) -> None:
+    states = {"down": True}
+    with place(lambda _: Answer(503 if states["down"] else 200)) as at:
+        settings = to(at.url)
+        book.fire(book.alert())
+        book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: len(at.told()) >= 2, "the first attempts")
+                states["down"] = False
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+    said = [event["event"] for event in book.events()]
+    assert said == ["destination cannot be reached", "destination can be reached again"]
+    assert "answers 503" in book.events()[0]["error"]
+
+
+def test_a_message_that_is_refused_does_not_keep_others_of_the_same_call_from_arriving(book: Book) -> None:
+    def choosy(got: Got) -> Answer:
+        bad = got.body and any(alert["labels"]["instance"] == "bad" for alert in got.json)
+        return Answer(400, b'"invalid label"') if bad else Answer()
+
+    with place(choosy) as at:
+        settings = to(at.url)
+        for instance in ("good-1", "bad", "good-2"):
+            book.fire(book.alert(instance=instance))
+            book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 2, "the others to be sent")
+
+        asyncio.run(told())
+    assert book.counts().pending == 1
+
+
+def test_what_cannot_be_sent_for_long_enough_is_given_up_and_logged(book: Book) -> None:
+    settings = to(f"http://127.0.0.1:{free_port()}", webhook=f"http://127.0.0.1:{free_port()}/secret-path")
+    book.fire(book.alert())
+    book.diagnose(settings, made_at=time.time() - 2 * 86400)
+
+    async def told() -> None:
+        async with sending(courier_of(book, settings)):
+            await eventually(lambda: book.counts().given_up == 2, "the messages to be given up")
+
+    asyncio.run(told())
+    given_up = [event for event in book.events() if event["event"] == "message given up"]
+    assert len(given_up) == 2
+    assert all("cannot be connected to" in event["error"] for event in given_up)
+    assert "secret-path" not in book.said.getvalue()
+
+
+def test_stopped_at_any_instant_it_loses_nothing_and_repeats_under_the_same_key(book: Book) -> None:
+    chance = random.Random(20260101)
+    with place(lambda _: Answer(seconds=0.005)) as at, place(lambda _: Answer(seconds=0.005)) as hook:
+        settings = to(at.url, webhook=hook.url, per_minute=6000)
+        ids = []
+        for number in range(20):
+            ids.append(book.fire(book.alert(instance=f"engram-{number}")))
+            book.diagnose(settings)
+
+        async def briefly() -> None:
+            async with sending(courier_of(book, settings)):
+                await asyncio.sleep(chance.uniform(0, 0.08))
+
+        for _ in range(200):
+            asyncio.run(briefly())
+            if book.counts().sent == 40:
+                break
+    assert (book.counts().sent, book.counts().pending, book.counts().given_up) == (40, 0, 0)
+    assert {alert["labels"]["incident"] for alert in fired(at.told())} == set(ids)
+    assert {got.headers["Idempotency-Key"] for got in hook.got} == {f"{id}.webhook" for id in ids}
+
+
+def test_a_message_to_an_alertmanager_that_left_the_settings_is_given_up(book: Book) -> None:
+    book.fire(book.alert())
+    book.diagnose(to("http://former.example:9093"))
+
+    async def told() -> None:
+        async with sending(courier_of(book, Settings())):
+            await eventually(lambda: book.counts().given_up == 1, "the message to be given up")
+
+    asyncio.run(told())
+    assert "no longer in the settings" in book.events()[0]["error"]
+
+
+def test_other_settings_count_at_once(book: Book) -> None:
+    with place() as former, place() as later:
+
+        async def told() -> None:
+            async with sending(courier_of(book, to(former.url))) as courier:
+                await asyncio.sleep(0.1)
+                courier.use(to(later.url))
+                book.fire(book.alert())
+                book.diagnose(to(later.url))
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+    assert former.told() == []
+    assert later.told()
+
+
+def test_an_open_alert_is_refreshed_before_it_would_end_and_resolved_at_once_when_the_incident_closes(
+    book: Book,
+) -> None:
+    with place() as at:
+        settings = to(at.url, resolve_after=3)
+        alert = book.alert()
+        book.fire(alert)
+        book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                await eventually(lambda: len({one["endsAt"] for one in fired(at.told())}) >= 4, "three refreshes")
+                assert_never_lapsed(at.told())
+                book.resolve(alert)
+                closed = time.time()
+                courier.wake()
+                await eventually(lambda: resolved(at.told()), "the end to be told", seconds=5)
+                assert at.got[-1].at - closed < 1.5
+                count = len(at.told())
+                await asyncio.sleep(2.5)
+                assert len(at.told()) == count, "told again of what is closed"
+
+        asyncio.run(told())
+
+
+def assert_never_lapsed(got: list[Got]) -> None:
+    ends = [(one.at, one.json[0]["endsAt"]) for one in got]
+    for (_, end), (at, _) in pairwise(ends):
+        assert end > instant(at)
+
+
+def resolved(got: list[Got]) -> bool:
+    last = got[-1]
+    return bool(last.json[0]["endsAt"] <= instant(last.at + 0.001))
+
+
+def test_after_a_restart_the_end_of_an_incident_that_closed_meanwhile_is_told(book: Book) -> None:
+    with place() as at:
+        settings = to(at.url)
+        alert = book.alert()
+        book.fire(alert)
+        book.diagnose(settings)
+
+        async def once(happens: Callable[[], bool]) -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(happens, "what was to be told")
+
+        asyncio.run(once(lambda: book.counts().sent == 1))
+        book.resolve(alert)
+        told = len(at.told())
+        asyncio.run(once(lambda: len(at.told()) > told and resolved(at.told())))
+
+
+def test_an_incident_that_closed_before_it_could_be_told_of_is_posted_as_resolved(book: Book) -> None:
+    with place() as at:
+        settings = to(at.url)
+        alert = book.alert()
+        book.fire(alert)
+        book.resolve(alert)
+        book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+        assert resolved(at.told())
+
+
+def test_no_more_alerts_are_open_than_anybody_reads_and_the_next_takes_a_closed_ones_place(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    few = 3
+    monkeypatch.setattr(module, "MOST_ANNOUNCED", few)
+    monkeypatch.setattr(module, "chosen", lambda found: chosen(found, few))
+    with place() as at:
+        settings = to(at.url, resolve_after=3)
+        alerts = [book.alert(instance=f"engram-{number}") for number in range(5)]
+        for alert in alerts:
+            book.fire(alert)
+            book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                await eventually(lambda: book.counts().sent == few, "as many as there is room for")
+                await asyncio.sleep(1.5)
+                assert {one["labels"]["instance"] for one in fired(at.told())} == {"engram-0", "engram-1", "engram-2"}
+                book.resolve(alerts[0])
+                courier.wake()
+                await eventually(lambda: book.counts().sent == few + 1, "the next one")
+
+        asyncio.run(told())
+    assert book.events()[0]["event"] == "more incidents are open than are announced"
+    assert MOST_ANNOUNCED == 100
+
+
+def test_a_database_that_cannot_be_read_is_logged_and_tried_again(book: Book) -> None:
+    tries = {"left": 3}
+
+    def opened() -> Any:
+        tries["left"] -= 1
+        if tries["left"] > 0:
+            raise module.StoreError("the disk is away; wait")
+        return book.open()
+
+    with place() as at:
+        settings = to(at.url)
+        book.fire(book.alert())
+        book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(Courier(settings, opened, book.log)):
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+    assert any("the disk is away" in event["error"] for event in book.events())
+
+
+@given(st.integers(0, 10_000), st.floats(0, 1))
+def test_waits_grow_within_bounds_and_are_spread(attempts: int, chance: float) -> None:
+    assert 0.5 <= delay(attempts, chance) <= 300
+    assert delay(attempts, chance) <= 2 * delay(attempts + 1, 0.0)
+    assert delay(attempts, 0.0) < delay(attempts, 1.0)
+
+
+# The webhook
+
+
+def test_the_webhook_is_told_in_json_under_a_key_that_is_the_same_at_each_attempt(book: Book) -> None:
+    answers = iter([Answer(500), Answer(seconds=1.5), Answer(302, headers={"Location": "/elsewhere"}), Answer(204)])
+    with place(lambda _: next(answers, Answer())) as at:
+        settings = to(webhook=at.url + "/hook?token=1")
+        incident = book.fire(book.alert())
+        book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings, chance=lambda: 0.0)):
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent", seconds=30)
+
+        asyncio.run(told())
+    assert len(at.got) == 4
+    assert {got.path for got in at.got} == {"/hook?token=1"}
+    assert {got.headers["Idempotency-Key"] for got in at.got} == {f"{incident}.webhook"}
+    assert at.got[0].json["finding"]["title"] == "The hot tier is too small"
+    assert "hook?token" not in book.said.getvalue()
+
+
+def test_a_webhook_that_is_down_holds_up_no_alertmanager(book: Book) -> None:
+    with place() as at, place(lambda _: Answer(seconds=30)) as slow:
+        settings = to(at.url, webhook=slow.url)
+        for number in range(20):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(settings)
+
+        async def told() -> float:
+            begun = time.monotonic()
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 20, "Alertmanager to be told")
+                return time.monotonic() - begun
+
+        assert asyncio.run(told()) < 1
+
+
+def test_a_message_the_webhook_refuses_does_not_hold_up_the_next(book: Book) -> None:
+    with place(lambda got: Answer(422 if b"engram-0" in got.body else 200)) as at:
+        settings = to(webhook=at.url)
+        for number in range(3):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 2, "the others to be sent")
+
+        asyncio.run(told())
+    assert book.counts().pending == 1
+
+
+def test_the_webhook_gets_no_more_in_a_minute_than_it_may_and_the_rest_later(book: Book) -> None:
+    clock = Clock()
+    with place() as at:
+        settings = to(webhook=at.url, per_minute=4)
+        for number in range(10):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings, clock=clock)) as courier:
+                for minute, sent in enumerate([4, 8, 10]):
+                    await eventually(lambda sent=sent: book.counts().sent == sent, f"minute {minute}")
+                    await asyncio.sleep(0.3)
+                    assert book.counts().sent == sent
+                    clock.ahead += 61
+                    courier.wake()
+
+        asyncio.run(told())
+    assert len({got.headers["Idempotency-Key"] for got in at.got}) == 10
+    assert book.counts().given_up == 0
+
+
+class Clock:
+    def __init__(self) -> None:
+        self.ahead = 0.0
+
+    def __call__(self) -> float:
+        return time.time() + self.ahead
+
+
+@pytest.mark.parametrize("template", ["{{ nonsense }}", '{"text": "{{ finding.title', None])
+def test_a_template_that_breaks_costs_its_form_and_not_the_message(
+    book: Book, tmp_path: Path, template: str | None
+) -> None:
+    path = tmp_path / "body.j2"
+    if template:
+        path.write_text(template)
+    with place() as at:
+        settings = to(webhook=at.url, template=path)
+        incident = book.fire(book.alert())
+        book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 1, "the message to be sent")
+
+        asyncio.run(told())
+    assert at.got[0].json == {
+        "key": f"{incident}.webhook",
+        "text": "engram-1:7432: The hot tier is too small (87 %)",
+        "severity": "critical",
+        "incident": incident,
+        "link": f"https://diagnose.example/incidents/{incident}",
+    }
+    assert "template fails" in book.events()[0]["event"]
+
+
+def test_a_message_that_cannot_be_read_is_logged_and_holds_up_no_other(book: Book) -> None:
+    with place() as at, place() as hook:
+        settings = to(at.url, webhook=hook.url)
+        incident = book.fire(book.alert())
+        book.diagnose(settings)
+        with book.open() as store:
+            store.enqueue([NewMessage("webhook", incident, "of-a-later-version", {"made": time.time()}, 0.0)])
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 2, "what can be sent")
+                await eventually(lambda: any("another version" in str(event) for event in book.events()), "the log")
+
+        asyncio.run(told())
+
+
+# A real Alertmanager
+
+
+@pytest.mark.server
+def test_in_a_real_alertmanager_our_alert_appears_lives_on_and_goes(book: Book, tmp_path: Path) -> None:
+    dead = f"http://127.0.0.1:{free_port()}"
+    with place() as hook, alertmanager(tmp_path / "am", webhook=hook.url) as real:
+        settings = to(dead, real.url, resolve_after=3)
+        alert = book.alert()
+        incident = book.fire(alert)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                book.diagnose(settings)
+                courier.wake()
+                await eventually(lambda: real.alerts(incident=incident), "our alert")
+                (found,) = real.alerts(alertname="EngramDiagnosis")
+                assert found["annotations"]["action"] == "Set storage.hot_tier_size_mb to 2048"
+                assert found["annotations"]["confidence"] == "87 %"
+                first = found["endsAt"]
+                await eventually(lambda: real.alerts(incident=incident)[0]["endsAt"] > first, "a refresh")
+                await asyncio.sleep(3)
+                assert len(real.alerts(alertname="EngramDiagnosis")) == 1, "outlives its first end"
+                await eventually(lambda: hook.told(), "Alertmanager to route it to people")
+                book.resolve(alert)
+                courier.wake()
+                await eventually(lambda: not real.alerts(incident=incident), "our alert to go", seconds=5)
+
+        asyncio.run(told())
+        sent = [json.loads(got.body) for got in hook.told()]
+    assert sent[0]["alerts"][0]["annotations"]["cause"] == "The hot tier is too small"
+    assert {one["labels"]["alertname"] for got in sent for one in got["alerts"]} == {"EngramDiagnosis"}
+
+
+@pytest.mark.server
+def test_a_real_alertmanager_that_was_restarted_has_our_alert_again(book: Book, tmp_path: Path) -> None:
+    settings = to(resolve_after=3)
+    incident = ""
+
+    async def told(url: str, happens: Callable[[], Any]) -> None:
+        at = replace(settings, alertmanager=replace(settings.alertmanager, urls=(url,)))
+        async with sending(courier_of(book, at)):
+            await eventually(happens, "our alert")
+
+    incident = book.fire(book.alert())
+    book.diagnose(settings)
+    for life in ("first", "second"):
+        with alertmanager(tmp_path / life) as real:
+            asyncio.run(told(real.url, lambda real=real: real.alerts(incident=incident)))
+
+
+@pytest.mark.server
+@pytest.mark.slow
+def test_a_finding_is_in_alertmanagers_api_within_the_second(book: Book, tmp_path: Path) -> None:
+    took: list[float] = []
+    with alertmanager(tmp_path / "am") as real:
+        settings = to(real.url)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                for number in range(100):
+                    incident = book.fire(book.alert(instance=f"engram-{number}"))
+                    book.diagnose(settings)
+                    begun = time.monotonic()
+                    courier.wake()
+                    await eventually(lambda id=incident: real.alerts(incident=id), "our alert")
+                    took.append(time.monotonic() - begun)
+
+        asyncio.run(told())
+    took.sort()
+    print(f"finding to Alertmanager: p50 {took[50] * 1000:.0f} ms, p99 {took[98] * 1000:.0f} ms")
+    assert took[98] < 1

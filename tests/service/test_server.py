@@ -1,0 +1,243 @@
+"""The running service: it starts, reloads and ends as an operator expects, and loses nothing it accepted."""
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from engram_diagnose.history.incidents import open_incidents
+from engram_diagnose.history.records import Search
+
+PROGRAM = [sys.executable, "-c", "from engram_diagnose.cli import main; main()"]
+
+
+@dataclass
+class Running:
+    """One process of the service, in its folder."""
+
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+    port: int = 0
+
+    def said(self) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.folder / "log").read_text().splitlines() if line.endswith("}")]
+
+    def until(self, event: str, *, after: int = 0, seconds: float = 30) -> dict[str, Any]:
+        """The log's line of this event, once it is there, of those after the first so many lines."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            for line in self.said()[after:]:
+                if line["event"] == event:
+                    return line
+            assert self.process.poll() is None or event == "stopped", (self.folder / "log").read_text()
+            time.sleep(0.05)
+        raise AssertionError(f"no {event!r} in {self.said()}")
+
+    def ask(self, path: str, body: bytes | None = None) -> tuple[int, bytes]:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}", body, {"Authorization": "Bearer a-token-for-tests"}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=20) as response:
+                return response.status, response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                return error.code, error.read()
+
+    def end(self, number: int = signal.SIGTERM) -> int:
+        self.process.send_signal(number)
+        return self.process.wait(30)
+
+
+Start = Callable[..., Running]
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Iterator[Start]:
+    started: list[Running] = []
+
+    def begin(settings: str = "", *, wait: bool = True, **environment: str) -> Running:
+        (tmp_path / "token").write_text("a-token-for-tests\n")
+        lines = f'listen = "127.0.0.1:0"\ndatabase = "history.db"\n{settings}\n[auth]\nbearer_token_files = ["token"]\n'
+        (tmp_path / "serve.toml").write_text(lines)
+        with (tmp_path / "log").open("wb") as log:
+            process = subprocess.Popen(
+                [*PROGRAM, "serve", "--settings", str(tmp_path / "serve.toml")],
+                stderr=log, env=os.environ | environment,
+            )  # fmt: skip
+        started.append(Running(process, tmp_path))
+        if wait:
+            started[-1].port = started[-1].until("listening")["port"]
+        return started[-1]
+
+    yield begin
+    for one in started:
+        one.process.kill()
+        one.process.wait()
+
+
+def notification(number: int, status: str = "firing") -> bytes:
+    alert = {
+        "status": status,
+        "labels": {"alertname": "RecallLatencyHigh", "instance": f"db{number}:7432", "severity": "critical"},
+        "annotations": {},
+        "startsAt": "2026-11-22T02:55:00Z",
+        "endsAt": "0001-01-01T00:00:00Z",
+    }
+    return json.dumps({"version": "4", "groupKey": "g", "status": status, "receiver": "r", "alerts": [alert]}).encode()
+
+
+def test_an_alert_becomes_a_diagnosis_on_a_page(start: Start) -> None:
+    service = start()
+    status, answer = service.ask("/api/v1/alerts", notification(1))
+    assert status == 202
+    (incident,) = json.loads(answer)["incidents"]
+    service.until("worker finished")
+    assert service.ask(f"/incidents/{incident}")[0] == 200
+    assert json.loads(service.ask(f"/api/v1/incidents/{incident}")[1])["job"]["state"] == "done"
+    assert b'engram_diagnose_jobs{state="done"} 1.0' in service.ask("/metrics")[1]
+    assert json.loads(service.ask("/-/ready")[1]) == {"ready": True, "worker": "up"}
+    assert "a-token-for-tests" not in (service.folder / "log").read_text()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_told_to_stop_it_ends_cleanly_and_takes_its_worker_along(start: Start, number: int) -> None:
+    service = start()
+    worker = service.until("worker ready")["pid"]
+    service.ask("/api/v1/alerts", notification(1))
+    assert service.end(number) == 0
+    said = [line["event"] for line in service.said()]
+    assert "stopping" in said
+    assert said[-1] == "stopped"
+    with pytest.raises(ProcessLookupError):
+        os.kill(worker, 0)
+
+
+def test_killed_at_once_it_has_what_it_accepted_and_diagnoses_it_later(start: Start) -> None:
+    service = start()
+    for number in range(5):
+        assert service.ask("/api/v1/alerts", notification(number))[0] == 202
+    service.process.kill()
+    service.process.wait()
+    again = start()
+    end = time.monotonic() + 60
+    done = 0
+    while done < 5 and time.monotonic() < end:
+        time.sleep(0.2)
+        with open_incidents(again.folder / "history.db") as store:
+            done = store.counts().done
+    with open_incidents(again.folder / "history.db") as store:
+        found = store.search(Search()).items
+    assert [one.job.state for one in found] == ["done"] * 5
+
+
+def test_a_reload_takes_over_new_settings_and_rules_without_a_gap(start: Start) -> None:
+    service = start()
+    path = service.folder / "serve.toml"
+    path.write_text(path.read_text() + '[incidents]\nignore = ["RecallLatencyHigh"]\n')
+    service.process.send_signal(signal.SIGHUP)
+    service.until("reloaded")
+    assert json.loads(service.ask("/api/v1/alerts", notification(1))[1])["ignored"] == 1
+    (service.folder / "token").write_text("another")
+    assert service.ask("/metrics")[0] == 401
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [("listn = 3", "did you mean listen?"), ('rules = ["pack"]', "not YAML")],
+    ids=["settings", "rules"],
+)
+def test_what_cannot_be_used_changes_nothing_and_is_told(start: Start, line: str, said: str) -> None:
+    service = start()
+    (service.folder / "pack").mkdir()
+    (service.folder / "pack" / "x.yaml").write_text("rules: [")
+    path = service.folder / "serve.toml"
+    path.write_text(f"{line}\n{path.read_text()}")
+    service.process.send_signal(signal.SIGHUP)
+    assert said in service.until("not reloaded")["reason"]
+    status, answer = service.ask("/-/reload", b"")
+    assert (status, json.loads(answer)["reloaded"]) == (500, False)
+    assert b"engram_diagnose_last_reload_successful 0.0" in service.ask("/metrics")[1]
+    assert service.ask("/api/v1/alerts", notification(1))[0] == 202
+    service.until("worker finished")
+
+
+def test_what_a_reload_cannot_change_is_named(start: Start) -> None:
+    service = start()
+    path = service.folder / "serve.toml"
+    path.write_text(path.read_text().replace("127.0.0.1:0", "127.0.0.1:1"))
+    service.process.send_signal(signal.SIGHUP)
+    assert service.until("restart to change these")["settings"] == ["listen"]
+
+
+def test_systemd_is_told_when_it_is_ready_reloads_and_stops(start: Start, tmp_path: Path) -> None:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as systemd:
+        address = f"@engram-diagnose-{os.getpid()}-{time.monotonic_ns()}"
+        systemd.bind("\0" + address[1:])
+        systemd.settimeout(30)
+        service = start(NOTIFY_SOCKET=address)
+        assert systemd.recv(1000) == b"READY=1"
+        service.process.send_signal(signal.SIGHUP)
+        assert systemd.recv(1000).startswith(b"RELOADING=1\nMONOTONIC_USEC=")
+        assert systemd.recv(1000) == b"READY=1"
+        service.process.send_signal(signal.SIGTERM)
+        assert systemd.recv(1000) == b"STOPPING=1"
+
+
+@pytest.mark.parametrize(
+    ("settings", "said"),
+    [
+        ('rules = ["serve.toml"]', "serve.toml"),
+        ("listn = 1", "did you mean listen?"),
+        ('public_url = "x"', "public_url"),
+    ],
+)
+def test_what_keeps_it_from_starting_is_said_without_a_traceback(start: Start, settings: str, said: str) -> None:
+    service = start(settings, wait=False)
+    assert service.process.wait(30) == 2
+    text = (service.folder / "log").read_text()
+    assert said in text
+    assert "Traceback" not in text
+
+
+def test_a_port_that_is_taken_is_said(start: Start) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        service = start(wait=False, ENGRAM_DIAGNOSE_LISTEN=address)
+        assert service.process.wait(30) == 2
+        assert f"cannot listen at {address}: Address already in use" in (service.folder / "log").read_text()
+
+
+def test_check_names_what_is_wrong_and_what_is_seldom_meant(tmp_path: Path) -> None:
+    (tmp_path / "token").write_text("")
+    (tmp_path / "serve.toml").write_text('[auth]\nbearer_token_files = ["token"]\n')
+    check = [*PROGRAM, "serve", "--settings", str(tmp_path / "serve.toml"), "check"]
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{tmp_path / 'token'}: it is empty" in done.stderr
+    assert "note: prometheus.url is not set" in done.stderr
+    (tmp_path / "token").write_text("x")
+    done = subprocess.run(check, capture_output=True, text=True, check=False)
+    assert done.returncode == 0
+    assert "the settings can be used, with" in done.stdout
+
+
+def test_a_backup_is_taken_while_it_runs(start: Start) -> None:
+    service = start()
+    service.ask("/api/v1/alerts", notification(1))
+    copy = service.folder / "copy.db"
+    backup = [*PROGRAM, "serve", "--settings", str(service.folder / "serve.toml"), "backup", str(copy)]
+    subprocess.run(backup, check=True, capture_output=True)
+    with open_incidents(copy, read_only=True) as store:
+        assert store.counts().alerts == 1
