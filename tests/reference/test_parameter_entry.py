@@ -29,7 +29,7 @@ def entry(name: str, index: Index) -> str:
             [
                 "Hot tier size. Memory for the hot tier",
                 "- bytes, 16 MiB to 8 GiB; takes effect at the next restart",
-                "- trade-off: memory that the warm tier's page cache",
+                "- trade-off: a larger tier takes memory from the warm tier's page cache",
                 "- turning it up lowers `op.latency.p99`",
                 "- what fits: `clamp(floor((10 % * mem.usable) / 1 MiB) * 1 MiB, 256 MiB, 8 GiB)`, by [fit.hot-tier]",
                 "- counts into the memory that all tiers and buffers share",
