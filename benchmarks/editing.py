@@ -29,8 +29,8 @@ def run(*, quick: bool = False) -> list[Outcome]:
 
 def made(tables: int) -> bytes:
     """A configuration with many tables of somebody else's, and ours in the middle."""
-    others = [f"# number {n}\n[space.s{n}]\nquota = {n}\nname = \"a{n}\" # kept\n\n" for n in range(tables)]
-    wal = "[wal]\nsync_mode = \"immediate\" # safe\nflush_interval_ms = 10\n\n"
+    others = [f'# number {n}\n[space.s{n}]\nquota = {n}\nname = "a{n}" # kept\n\n' for n in range(tables)]
+    wal = '[wal]\nsync_mode = "immediate" # safe\nflush_interval_ms = 10\n\n'
     middle = tables // 2
     return "".join([*others[:middle], wal, *others[middle:]]).encode()
 

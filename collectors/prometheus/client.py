@@ -195,7 +195,7 @@ def _client(options: PrometheusOptions) -> "httpx.Client":
 
 
 def tls_context(options: PrometheusOptions) -> "ssl.SSLContext":
-    """The system's certificates (or `ca_file`), and the client's own. Raises `OSError` for files that cannot be used."""
+    """The system's certificates (or `ca_file`), and the client's own; raises `OSError` for unusable files."""
     import ssl
 
     context = ssl.create_default_context(cafile=options.ca_file or None)

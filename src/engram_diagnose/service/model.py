@@ -55,8 +55,8 @@ class Incident:
     """
     Alerts of one instance and one time that are diagnosed together.
 
-    `id` is stable and safe in a URL; `key` is what alerts of one incident share; `at` is the time that is diagnosed, the
-    start of its first alert. `state` is closed once all of its alerts are resolved.
+    `id` is stable and safe in a URL; `key` is what alerts of one incident share; `at` is the time that is diagnosed,
+    the start of its first alert. `state` is closed once all of its alerts are resolved.
     """
 
     id: str
