@@ -4,8 +4,9 @@ Runs the benchmarks and prints each figure beside a yardstick of the same run.
 
     python benchmarks/run.py [NAME ...] [--json] [--quick] [--check]
 
-NAME is one of inference, loading, process, editing; all of them by default. `--quick` shows in seconds that they work;
-its figures mean little. With `--check` the exit code is 1 when a bar is missed.
+NAME is one of inference, loading, process, editing, webhook; all of them by default. soak takes minutes, and runs when
+it is named. `--quick` shows in seconds that they work; its figures mean little. With `--check` the exit code is 1 when
+a bar is missed.
 """
 
 import argparse
@@ -15,16 +16,18 @@ from collections.abc import Sequence
 
 from outcome import Outcome, as_json, as_table
 
-BENCHMARKS = ("inference", "loading", "process", "editing")
+BENCHMARKS = ("inference", "loading", "process", "editing", "webhook")
+BY_NAME = ("soak",)
+"""What takes minutes, and runs when it is asked for."""
 
 
 def main(arguments: Sequence[str]) -> int:
     """Run what was asked for; 0, or 1 when `--check` found a bar missed."""
     parser = _parser()
     options = parser.parse_args(arguments)
-    unknown = [name for name in options.names if name not in BENCHMARKS]
+    unknown = [name for name in options.names if name not in BENCHMARKS + BY_NAME]
     if unknown:
-        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS)}")
+        parser.error(f"no benchmark {unknown[0]!r}; there are {', '.join(BENCHMARKS + BY_NAME)}")
     outcomes: list[Outcome] = []
     for name in options.names or BENCHMARKS:
         print(f"{name} …", file=sys.stderr, flush=True)
@@ -35,7 +38,9 @@ def main(arguments: Sequence[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run the benchmarks.")
-    parser.add_argument("names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (all by default)")
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (all by default), soak"
+    )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quick", action="store_true", help="show that they work; the figures mean little")
     parser.add_argument("--check", action="store_true", help="exit with 1 when a bar is missed")

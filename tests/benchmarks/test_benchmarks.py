@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = pytest.mark.slow
 
-NEEDS_CLIPS = "inference"
+NEEDS = {"inference": ["clips"], "webhook": ["flask", "waitress"]}
 
 
 @cache
@@ -25,10 +25,10 @@ def outcomes_of(root: Path, name: str) -> list[dict[str, Any]]:
     return outcomes
 
 
-@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing"])
+@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing", "webhook"])
 def test_a_benchmark_puts_its_figures_beside_a_yardstick_of_the_same_run(root: Path, name: str) -> None:
-    if name == NEEDS_CLIPS:
-        pytest.importorskip("clips")
+    for library in NEEDS.get(name, []):
+        pytest.importorskip(library)
     outcomes = outcomes_of(root, name)
     assert {outcome["benchmark"] for outcome in outcomes} == {name}
     for outcome in outcomes:
@@ -53,5 +53,5 @@ def test_an_unknown_name_is_a_usage_error(root: Path) -> None:
         [sys.executable, str(root / "benchmarks" / "run.py"), "speed"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "inference, loading, process, editing" in done.stderr
+    assert "inference, loading, process, editing, webhook, soak" in done.stderr
     assert "Traceback" not in done.stderr

@@ -3,6 +3,7 @@ A process that stands in for a server with a planted fault. The standard library
 
     python planted.py --port 7432 --data-dir DIR --config FILE [--fault wal|healthy]
                       [--dialect guide|engram-0.1] [--space NAME ...] [--clients N] [--seconds N]
+                      [--slower-flush SECONDS]
 
 It writes FILE when there is none, with settings that plant the fault, and then runs by what stands there. Its figures
 are measured while it stores small records through a log on the disk and answers from memory. It ends by itself.
@@ -82,7 +83,7 @@ class Server:
     def __init__(self, options: argparse.Namespace) -> None:
         self.dialect = options.dialect
         settings = _settings(options)
-        log = Log(options.data_dir, **settings)
+        log = Log(options.data_dir, slower=options.slower_flush, **settings)
         self.memories = Memories(log, options.space or ["default"])
         self.clients = options.clients
         self.started = time.time()
@@ -230,6 +231,7 @@ def parsed() -> argparse.Namespace:
     parser.add_argument("--space", action="append")
     parser.add_argument("--clients", type=int, default=64)
     parser.add_argument("--seconds", type=float, default=600)
+    parser.add_argument("--slower-flush", type=float, default=0.0)
     return parser.parse_args()
 
 

@@ -39,13 +39,15 @@ class Log:
 
     In mode `immediate` every record rewrites the tail block and is flushed by itself while its client waits. In mode
     `batch` what came within one interval shares blocks and flush, and with `acknowledged` the client waits for it.
+    Each flush takes `slower` seconds longer than this disk needs, as it does on a slower one.
     """
 
-    def __init__(self, folder: Path, *, mode: str, interval: float, acknowledged: bool) -> None:
+    def __init__(self, folder: Path, *, mode: str, interval: float, acknowledged: bool, slower: float = 0.0) -> None:
         self._file = os.open(folder / "wal-000001.log", os.O_RDWR | os.O_CREAT | os.O_TRUNC, 0o600)
         self._queue: queue.SimpleQueue[Waiting] = queue.SimpleQueue()
         self._interval = interval if mode == "batch" else 0.0
         self._waits = acknowledged or mode == "immediate"
+        self._slower = slower
         self._tail = b""
         self._offset = 0
         self.flushes = Histogram()
@@ -92,6 +94,8 @@ class Log:
         self.bytes_written.add(len(blocks))
         start = time.perf_counter()
         os.fsync(self._file)
+        if self._slower:
+            time.sleep(self._slower)
         self.flushes.observe(time.perf_counter() - start)
         whole = len(data) - len(data) % BLOCK
         self._tail = data[whole:]

@@ -74,6 +74,7 @@ def planted(
     seconds: float = 300,
     home: Path | None = None,
     port: int = 0,
+    slower_flush: float = 0.0,
 ) -> Iterator[Planted]:
     """A planted server with its data and configuration in `folder`, once it answers."""
     data, config, port = folder / "data", folder / "engram.toml", port or free_port()
@@ -81,7 +82,7 @@ def planted(
         config = home / "engram" / "config.toml"
     data.mkdir(parents=True)
     options = {"port": port, "data-dir": data, "config": config, "fault": fault, "dialect": dialect,
-               "clients": clients, "seconds": seconds}  # fmt: skip
+               "clients": clients, "seconds": seconds, "slower-flush": slower_flush}  # fmt: skip
     pairs = [*options.items(), *(("space", space) for space in spaces)]
     command = [sys.executable, str(HERE / "planted.py"), *(f"--{name}={value}" for name, value in pairs)]
     environment = {**os.environ, "XDG_CONFIG_HOME": str(home or folder)}
@@ -112,21 +113,107 @@ class Scraper:
 
 
 @contextmanager
-def prometheus(folder: Path, targets: Mapping[str, str], *, interval: str = "1s") -> Iterator[Scraper]:
-    """A real Prometheus that scrapes `targets`: what each is called, and its address."""
+def prometheus(
+    folder: Path,
+    targets: Mapping[str, str],
+    *,
+    interval: str = "1s",
+    rules: Sequence[Mapping[str, Any]] = (),
+    tells: str = "",
+) -> Iterator[Scraper]:
+    """
+    A real Prometheus that scrapes `targets`: what each is called, and its address.
+
+    The alert `rules` are looked at as often, and what fires goes to the Alertmanager at the address `tells`.
+    """
     binary = shutil.which("prometheus")
     assert binary is not None, "no prometheus on PATH"
     folder.mkdir(parents=True)
     jobs = [{"job_name": f"engram-{number}", "static_configs": [{"targets": [address], "labels": {"instance": name}}]}
             for number, (name, address) in enumerate(targets.items())]  # fmt: skip
-    settings = {"global": {"scrape_interval": interval, "scrape_timeout": interval}, "scrape_configs": jobs}
+    paces = {"scrape_interval": interval, "scrape_timeout": interval, "evaluation_interval": interval}
+    told = [{"static_configs": [{"targets": [tells]}]}] if tells else []
+    settings = {"global": paces, "scrape_configs": jobs, "rule_files": ["rules.yml"],
+                "alerting": {"alertmanagers": told}}  # fmt: skip
     (folder / "prometheus.yml").write_text(json.dumps(settings))  # YAML, too
+    (folder / "rules.yml").write_text(json.dumps({"groups": [{"name": "stage", "rules": list(rules)}]}))
     url = f"127.0.0.1:{free_port()}"
     command = [binary, f"--config.file={folder}/prometheus.yml", f"--storage.tsdb.path={folder}/tsdb",
-               f"--web.listen-address={url}", "--log.level=error"]  # fmt: skip
+               f"--web.listen-address={url}", "--log.level=error", "--rules.alert.resend-delay=1s"]  # fmt: skip
     with running(command, dict(os.environ)) as process:
         until(lambda: _answers(f"http://{url}/-/ready"), "Prometheus to be ready")
         yield Scraper(process, f"http://{url}")
+
+
+@dataclass(frozen=True)
+class Router:
+    """An Alertmanager that runs."""
+
+    process: subprocess.Popen[bytes]
+    address: str
+
+    @property
+    def url(self) -> str:
+        return f"http://{self.address}"
+
+    def alerts(self, name: str) -> list[dict[str, Any]]:
+        """The alerts of that name that fire there."""
+        query = urllib.parse.urlencode({"filter": f'alertname="{name}"'})
+        with urllib.request.urlopen(f"{self.url}/api/v2/alerts?{query}", timeout=5) as answer:
+            found: list[dict[str, Any]] = json.load(answer)
+        return found
+
+
+@contextmanager
+def alertmanager(folder: Path, webhook: str) -> Iterator[Router]:
+    """A real Alertmanager that tells `webhook` of what fires and what is resolved."""
+    binary = shutil.which("prometheus-alertmanager")
+    assert binary is not None, "no prometheus-alertmanager on PATH"
+    folder.mkdir(parents=True)
+    receiver = {"name": "engram-diagnose", "webhook_configs": [{"url": webhook, "send_resolved": True}]}
+    route = {"receiver": "engram-diagnose", "group_by": ["instance"], "group_wait": "1s", "group_interval": "1s"}
+    (folder / "alertmanager.yml").write_text(json.dumps({"route": route, "receivers": [receiver]}))  # YAML, too
+    address = f"127.0.0.1:{free_port()}"
+    command = [binary, f"--config.file={folder}/alertmanager.yml", f"--storage.path={folder}/data",
+               f"--web.listen-address={address}", "--cluster.listen-address="]  # fmt: skip
+    with running(command, dict(os.environ)) as process:
+        until(lambda: _answers(f"http://{address}/-/ready"), "Alertmanager to be ready")
+        yield Router(process, address)
+
+
+@dataclass(frozen=True)
+class Service:
+    """`engram-diagnose serve`, as it runs."""
+
+    process: subprocess.Popen[bytes]
+    url: str
+
+    def fetch(self, path: str) -> bytes:
+        with urllib.request.urlopen(f"{self.url}{path}", timeout=10) as answer:
+            return bytes(answer.read())
+
+    def json(self, path: str) -> Any:
+        return json.loads(self.fetch(path))
+
+    def notify(self, *alerts: Mapping[str, Any]) -> list[str]:
+        """Call it as Alertmanager does; the incidents, once it has acknowledged."""
+        body = json.dumps({"version": "4", "receiver": "stage", "alerts": alerts}).encode()
+        request = urllib.request.Request(f"{self.url}/api/v1/alerts", body, {"Content-Type": "application/json"})
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            assert answer.status == 202
+            return list(json.load(answer)["incidents"])
+
+
+@contextmanager
+def serving(folder: Path, *, port: int = 0, settings: str = "") -> Iterator[Service]:
+    """The service, with its database in `folder`, once it is ready; `settings` are the tables of its TOML file."""
+    folder.mkdir(parents=True, exist_ok=True)
+    address = f"127.0.0.1:{port or free_port()}"
+    (folder / "serve.toml").write_text(f'listen = "{address}"\ndatabase = "history.db"\n{settings}')
+    with running([*COMMAND, "serve", "--settings", str(folder / "serve.toml")], environment()) as process:
+        until(lambda: process.poll() is not None or _answers(f"http://{address}/-/ready"), "the service to be ready")
+        assert process.poll() is None, f"the service ended with {process.returncode}"
+        yield Service(process, f"http://{address}")
 
 
 @contextmanager
