@@ -130,6 +130,19 @@ class Prometheus:
             return _foreign(self.options)
         return Found(_instances(results), self._version())
 
+    def samples(self, selector: str, *, seconds: float, at: float) -> list[Any] | Refusal:
+        """
+        The series of a selector with their samples of the `seconds` before `at`, or with the one at `at` for 0 seconds.
+
+        As the API has them: `{"metric": {…}, "values": [[time, text], …]}`, or `"value": [time, text]`.
+        """
+        window = f"[{max(1, math.ceil(seconds))}s]" if seconds else ""
+        answer = self._query(f"{selector}{window}", at)
+        if isinstance(answer, Refusal):
+            return answer
+        results = _results(answer)
+        return _foreign(self.options) if results is None else results
+
     def _version(self) -> str:
         """What the server says it is; Thanos and others may not, which is no reason to stop."""
         answer = self._ask("GET", "/api/v1/status/buildinfo", {})

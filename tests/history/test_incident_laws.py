@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
@@ -179,10 +180,11 @@ class Service(RuleBasedStateMachine):
 
 
 TestService = Service.TestCase
+TestService.pytestmark = [pytest.mark.slow]
 TestService.settings = settings(max_examples=100, stateful_step_count=40, deadline=None)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(batch=st.lists(NOTIFICATIONS, max_size=6), data=st.data())
 def test_the_order_of_arrival_changes_no_alert(batch: list[list[Told]], data: st.DataObject) -> None:
     orders = [batch, data.draw(st.permutations(batch))]
@@ -196,7 +198,7 @@ def test_the_order_of_arrival_changes_no_alert(batch: list[list[Told]], data: st
     assert outcomes[0] == outcomes[1]
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=25, deadline=None)
 @given(batch=st.lists(NOTIFICATIONS, max_size=8), cut=st.integers(0, 8))
 def test_how_notifications_are_committed_together_changes_nothing(batch: list[list[Told]], cut: int) -> None:
     pages = []
@@ -219,7 +221,7 @@ ANY_CALLS = st.lists(
 )
 
 
-@settings(max_examples=100, deadline=None)
+@settings(max_examples=30, deadline=None)
 @given(calls=ANY_CALLS)
 def test_however_odd_the_times_are_the_database_stays_sound(
     calls: list[tuple[list[Alert], float, Source, bool]],

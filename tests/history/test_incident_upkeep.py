@@ -3,6 +3,7 @@
 import sqlite3
 import stat
 import threading
+import time
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,38 @@ def test_a_ledger_that_was_begun_without_it_can_shrink(database: Path) -> None:
         full = store.counts().bytes
         store.prune(T0 + DAY, older_than=0)
         assert database.stat().st_size < full / 2
+
+
+def test_what_is_told_to_stop_leaves_the_rest_for_another_time(store: IncidentStore) -> None:
+    for number in range(40):
+        an_incident(store, number)
+    assert 0 < store.prune(T0 + 10 * DAY, older_than=DAY, pause=lambda _: True) <= 40
+    store.prune(T0 + 10 * DAY, older_than=DAY)
+    assert kept(store) == set()
+    assert store.check() == ()
+
+
+def test_alerts_are_accepted_without_a_long_wait_while_much_is_removed(store: IncidentStore, database: Path) -> None:
+    for number in range(600):
+        an_incident(store, number)
+    longest, over = 0.0, threading.Event()
+
+    def remove() -> None:
+        with open_incidents(database) as other:
+            assert other.prune(T0 + 10 * DAY, older_than=DAY) == 600
+        over.set()
+
+    removing = threading.Thread(target=remove)
+    removing.start()
+    number = 0
+    while not over.is_set():
+        number, begun = number + 1, time.monotonic()
+        store.accept(told(alert(instance=f"new{number}", starts=100 * DAY)), T0 + 100 * DAY, GROUPING)
+        longest = max(longest, time.monotonic() - begun)
+    removing.join()
+    assert number > 10
+    assert longest < 1.0, "100 ms on an idle machine"
+    assert len(kept(store)) == min(number, 500)
 
 
 # Copying

@@ -461,3 +461,10 @@ def test_the_usual_place_is_the_state_folder(tmp_path: Path, monkeypatch: pytest
     monkeypatch.setenv("ENGRAM_DIAGNOSE_STATE", str(tmp_path / "here"))
     with open_incidents() as store:
         assert store.path == tmp_path / "here" / "history.db"
+
+
+def test_advice_on_another_file_names_the_option_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    with pytest.raises(StoreError, match="--database") as raised:
+        open_incidents(tmp_path / "file" / "history.db")
+    assert "ENGRAM_DIAGNOSE_STATE" not in str(raised.value)

@@ -208,3 +208,36 @@ def test_a_database_that_fails_is_a_problem_to_try_again_and_gives_nothing_away(
         assert (answer.status_code, answer.headers["retry-after"]) == (503, "5")
         assert str(here.path) not in answer.text
     assert str(here.path) in here.log.getvalue()
+
+
+# Trying again
+
+
+def test_a_diagnosis_that_was_put_aside_is_tried_again_when_somebody_asks_for_it(here: Site) -> None:
+    id = here.open("db1:7432")
+    here.park(id, "the worker was killed after 120 s")
+    answer = here.browser().post(f"{BASE}/{id}/retry")
+    assert (answer.status_code, answer.json()) == (202, {"state": "queued", "attempts": 0, "error": ""})
+    taken = here.store.take_job(NOW + 1)
+    assert taken is not None
+    assert taken[0].incident == id
+
+
+def test_what_is_not_put_aside_cannot_be_tried_again(here: Site) -> None:
+    waiting, done, browser = here.open("db1:7432"), here.example("db2:7432"), here.browser()
+    for id, state in ((waiting, "queued"), (done, "done")):
+        answer = browser.post(f"{BASE}/{id}/retry")
+        assert answer.status_code == 409
+        assert answer.headers["content-type"] == "application/problem+json"
+        assert state in answer.json()["detail"]
+    assert browser.post(f"{BASE}/nope/retry").status_code == 404
+    assert browser.get(f"{BASE}/{done}/retry").status_code == 405
+    assert here.browser().get(f"{BASE}/{done}").json()["job"]["state"] == "done"
+
+
+def test_a_page_of_another_site_cannot_have_it_tried_again(here: Site) -> None:
+    id = here.open("db1:7432")
+    here.park(id, "killed")
+    for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
+        assert here.browser().post(f"{BASE}/{id}/retry", headers=headers).status_code == 403
+    assert len(here.store.parked()) == 1

@@ -137,6 +137,15 @@ def notification(*alerts: dict[str, Any]) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def assert_problem(answer: httpx.Response) -> None:
+    """Whoever refuses says so in one way."""
+    assert answer.headers["content-type"] == "application/problem+json"
+    told = answer.json()
+    assert told["status"] == answer.status_code
+    assert told["title"]
+    assert told["detail"]
+
+
 def test_an_alert_that_was_accepted_is_on_the_disk(make: Make) -> None:
     app = make()
     answer = app.post(notification(alert()))
@@ -184,7 +193,7 @@ def test_what_is_no_notification_is_refused_for_good(make: Make, body: bytes) ->
     app = make()
     answer = app.post(body)
     assert answer.status_code == 400
-    assert answer.json()["error"]
+    assert_problem(answer)
     with open_incidents(app.database) as store:
         assert store.counts().alerts == 0
 
@@ -193,6 +202,7 @@ def test_when_too_much_waits_the_sender_is_asked_to_come_again(make: Make) -> No
     answer = make(Failing(Full("full"))).post(notification(alert()))
     assert answer.status_code == 503
     assert answer.headers["retry-after"] == "5"
+    assert_problem(answer)
 
 
 @pytest.mark.parametrize("error", [StoreError("history.db: the disk is full; make room"), OSError("gone")])
@@ -219,7 +229,9 @@ def test_no_webhook_is_ever_redirected(make: Make, path: str) -> None:
 def test_the_webhook_takes_nothing_but_a_post(make: Make) -> None:
     app = make()
     for method in ("GET", "PUT", "DELETE", "PATCH", "OPTIONS"):
-        assert app.ask(method, "/api/v1/alerts").status_code == 405
+        answer = app.ask(method, "/api/v1/alerts")
+        assert answer.status_code == 405
+        assert_problem(answer)
 
 
 def test_probes_say_whether_alerts_are_taken_in(make: Make) -> None:
@@ -231,6 +243,7 @@ def test_probes_say_whether_alerts_are_taken_in(make: Make) -> None:
     app.services.not_ready = lambda: ("the service is stopping",)
     answer = app.ask("GET", "/-/ready")
     assert (answer.status_code, answer.json()["reasons"]) == (503, ["the service is stopping"])
+    assert_problem(answer)
     assert app.ask("GET", "/-/healthy").status_code == 200
 
 
@@ -244,7 +257,9 @@ def test_a_reload_says_what_came_of_it(make: Make) -> None:
     app.services.reload = broken
     answer = app.ask("POST", "/-/reload")
     assert answer.status_code == 500
-    assert answer.json()["error"] == "rules/x.yaml:3:1: unknown fact"
+    assert_problem(answer)
+    assert answer.json()["detail"] == "rules/x.yaml:3:1: unknown fact"
+    assert answer.json()["reloaded"] is False
     assert app.ask("GET", "/-/reload").status_code == 405
 
 
@@ -255,6 +270,7 @@ def test_what_nobody_foresaw_is_logged_and_not_told(make: Make) -> None:
     app = make(routes=[Route("/broken", broken)])
     answer = app.ask("GET", "/broken")
     assert answer.status_code == 500
+    assert_problem(answer)
     assert "secret" not in answer.text
     assert "a secret path" in app.said()
     assert 'responses_total{code="500"} 1.0' in app.ask("GET", "/metrics").text

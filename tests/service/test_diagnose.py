@@ -13,7 +13,7 @@ from engram_diagnose.collectors.bundle import read_bundle
 from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.rulebase import load_rules
-from engram_diagnose.service.diagnose import Diagnosed, Retry, diagnose_incident
+from engram_diagnose.service.diagnose import Diagnosed, Retry, _foremost, diagnose_incident
 from engram_diagnose.service.model import Alert, Incident
 from engram_diagnose.service.settings import Login, Prometheus, Settings
 from engram_diagnose.session import diagnose_bundle
@@ -86,7 +86,8 @@ def test_the_alerts_are_part_of_the_evidence(playing: tuple[str, Recording], rea
     )
     told = bundle.options["alerts"]
     assert [one["status"] for one in told] == ["firing", "firing", "resolved"]
-    assert told[0] == {"name": "WALLagHigh", "severity": "warning", "starts_at": NOW - 700, "status": "firing",
+    assert [one["severity"] for one in told] == ["critical", "warning", "warning"]
+    assert told[1] == {"name": "WALLagHigh", "severity": "warning", "starts_at": NOW - 700, "status": "firing",
                        "labels": {"alertname": "WALLagHigh", "severity": "warning", "tier": "hot"}}  # fmt: skip
 
 
@@ -208,3 +209,12 @@ def test_nobody_waits_long_for_a_diagnosis(playing: tuple[str, Recording], ready
         diagnosed(incident(instance=recording.instance), settings(url), ready)
         took.append(time.perf_counter() - start)
     assert min(took) < 1.5  # a third of a second on an idle machine; tests share theirs
+
+
+def test_of_a_storm_the_most_severe_alerts_are_part_of_the_evidence_however_late_they_came() -> None:
+    early = [alert({"n": str(number)}, at=NOW - 900 + number) for number in range(150)]
+    late = alert({"severity": "Critical"}, at=NOW)
+    kept = _foremost(incident(*early, late))
+    assert len(kept) == 100
+    assert kept[0] == late
+    assert kept[1:] == early[:99]

@@ -280,6 +280,52 @@ def test_nobody_writes_about_an_incident_that_is_not_there(here: Site) -> None:
     assert browser.post("/incidents/nope/notes", data={"token": fresh, "text": "x"}).status_code == 404
 
 
+# Trying again
+
+
+def retried(here: Site, id: str, browser: Any = None, **form: str) -> Any:
+    browser = browser or here.browser()
+    page = browser.get(f"/incidents/{id}").text
+    return browser.post(f"/incidents/{id}/retry", data={"token": token(page), **form})
+
+
+def test_the_button_has_a_diagnosis_that_failed_tried_again(here: Site) -> None:
+    id = here.open("db1:7432")
+    here.park(id, "the worker was killed after 120 s")
+    browser = here.browser()
+    assert "Try it again" in browser.get(f"/incidents/{id}").text
+    answer = retried(here, id, browser)
+    assert (answer.status_code, answer.headers["location"]) == (303, f"/incidents/{id}")
+    page = browser.get(f"/incidents/{id}").text
+    assert "The diagnosis has not begun" in page
+    assert "Try it again" not in page
+    assert here.store.parked() == ()
+
+
+@pytest.mark.parametrize("forged", ["", "0" * 64])
+def test_a_form_of_another_site_has_nothing_tried_again(here: Site, forged: str) -> None:
+    id = here.open("db1:7432")
+    here.park(id, "killed")
+    answer = retried(here, id, token=forged)
+    assert answer.status_code == 403
+    assert "nothing was done" in answer.text
+    assert "Try it again" in answer.text
+    assert len(here.store.parked()) == 1
+
+
+def test_the_button_pressed_twice_does_no_harm(here: Site) -> None:
+    id = here.open("db1:7432")
+    here.park(id, "killed")
+    browser = here.browser()
+    fresh = token(browser.get(f"/incidents/{id}").text)
+    for _ in range(2):
+        assert browser.post(f"/incidents/{id}/retry", data={"token": fresh}).status_code == 303
+    done = here.example("db2:7432")
+    assert "Try it again" not in browser.get(f"/incidents/{done}").text
+    path = f"/incidents/{done}/retry"
+    assert browser.post(path, content=b"", headers={"content-type": "text/plain"}).status_code == 415
+
+
 # What goes with every page
 
 

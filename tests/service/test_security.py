@@ -113,7 +113,10 @@ def test_anything_else_is_turned_away_and_told_how_to_come_in(guarded: Make, aut
     assert answer.status_code == 401
     assert "Basic realm=" in answer.headers["www-authenticate"]
     assert "Bearer realm=" in answer.headers["www-authenticate"]
-    assert answer.json() == {"error": "no valid bearer token or login"}
+    assert answer.headers["content-type"] == "application/problem+json"
+    assert answer.json() == {
+        "type": "about:blank", "title": "Unauthorized", "status": 401, "detail": "no valid bearer token or login"
+    }  # fmt: skip
     assert answer.headers["connection"] == "close"
 
 
@@ -241,7 +244,7 @@ def test_a_body_over_the_limit_is_refused_by_what_it_announces(guarded: Make) ->
     assert app.client.post("/", content=b"x" * 1024).text == "1024"
     answer = app.client.post("/", content=b"x" * 1025)
     assert answer.status_code == 413
-    assert "limits.body_bytes" in answer.json()["error"]
+    assert "limits.body_bytes" in answer.json()["detail"]
 
 
 def test_a_body_that_announces_nothing_is_cut_off_while_it_streams(guarded: Make) -> None:

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from places import Answer, Got, place, until
 
 from engram_diagnose.history.incidents import open_incidents
 from engram_diagnose.history.records import Search
@@ -241,3 +242,27 @@ def test_a_backup_is_taken_while_it_runs(start: Start) -> None:
     subprocess.run(backup, check=True, capture_output=True)
     with open_incidents(copy, read_only=True) as store:
         assert store.counts().alerts == 1
+
+
+def test_a_server_that_repeats_our_secrets_gets_them_into_no_line_of_the_log(start: Start, tmp_path: Path) -> None:
+    secrets = ("token-of-alertmanager", "/services/T0/very-secret", "a-token-for-tests")
+
+    def echo(got: Got) -> Answer:
+        return Answer(400, json.dumps(f"bad {got.headers} {got.path} {secrets}").encode())
+
+    (tmp_path / "am").write_text("token-of-alertmanager\n")
+    with place(echo) as at:
+        (tmp_path / "hook").write_text(f"{at.url}/services/T0/very-secret")
+        service = start(
+            f'[alertmanager]\nurls = ["{at.url}"]\nbearer_token_file = "am"\n[webhook]\nurl_file = "hook"\n'
+        )
+        assert service.ask("/api/v1/alerts", notification(1))[0] == 202
+        until(lambda: at.told("/services"), "the webhook")
+        until(lambda: at.told("/api/v2"), "our alert")
+        until(lambda: sum(line["event"] == "message refused" for line in service.said()) == 2, "both refusals")
+        service.end()
+    text = (service.folder / "log").read_text()
+    assert "***" in text
+    for secret in secrets:
+        assert secret not in text
+        assert secret[:10] not in text

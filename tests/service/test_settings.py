@@ -215,7 +215,7 @@ def written(default: Any) -> str:
     if isinstance(default, int | float):
         return f"`{default:.15g}`"
     if isinstance(default, tuple) and default:
-        return "`[" + ", ".join(f'"{item}"' for item in default) + "]`"
+        return "`[" + ", ".join(f"'{item}'" if '"' in str(item) else f'"{item}"' for item in default) + "]`"
     return f'`"{default}"`' if default else ""
 
 

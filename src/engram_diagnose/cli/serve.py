@@ -85,6 +85,16 @@ def backup(values: dict[str, Any], file: Path) -> None:
     say(f"the database was copied to {file}")
 
 
+@command.command(context_settings=_HELP)
+@click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
+def files(folder: Path) -> None:
+    """Write the files to deploy it with into DIR: units, manifests, alert rules, a dashboard. None is overwritten."""
+    from engram_diagnose.service.deployment import write_files
+
+    for path, written in write_files(folder):
+        say(f"{'written' if written else 'there already'}: {path}")
+
+
 @command.command("hash", context_settings=_HELP)
 def hash_() -> None:
     """Ask for a password, and print what may stand for it in auth.basic_auth_file."""

@@ -5,7 +5,7 @@ The file behind the ledger and the incidents: opening it, transactions, and what
 import os
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any, Final
 from urllib.parse import quote
@@ -18,6 +18,9 @@ _BUSY_SECONDS: Final = 5.0
 _LOG_BYTES: Final = 16 << 20
 """What the write-ahead log may keep of the disk between two bursts."""
 _INCREMENTAL: Final = 2
+_FOLDER: Final = "check the folder's owner and mode, or name another one with {by}"
+_STATE: Final = "ENGRAM_DIAGNOSE_STATE"
+"""What names the folder where nobody named the file."""
 
 
 class HistoryError(ValueError):
@@ -49,10 +52,11 @@ class Database:
     One thread at a time may use it, and any may close it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, kind: type[HistoryError]) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, kind: type[HistoryError], *, named_by: str) -> None:
         self.connection = connection
         self.path = path
         self.kind = kind
+        self._named_by = named_by
 
     def close(self) -> None:
         """Nothing is lost without it."""
@@ -62,13 +66,13 @@ class Database:
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """A transaction that writes: whole, or not at all."""
-        with explained(self.path, self.kind), self._transaction("IMMEDIATE"):
+        with self._explained(), self._transaction("IMMEDIATE"):
             yield self.connection
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
         """A transaction that sees one state of the database."""
-        with explained(self.path, self.kind), self._transaction("DEFERRED"):
+        with self._explained(), self._transaction("DEFERRED"):
             try:
                 yield self.connection
             except (ValueError, TypeError, KeyError, IndexError) as error:
@@ -78,8 +82,11 @@ class Database:
     @contextmanager
     def outside(self) -> Iterator[sqlite3.Connection]:
         """No transaction: for statements that cannot be in one."""
-        with explained(self.path, self.kind):
+        with self._explained():
             yield self.connection
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self.path, self.kind, named_by=self._named_by)
 
     @contextmanager
     def _transaction(self, kind: str) -> Iterator[None]:
@@ -97,17 +104,26 @@ class Database:
 
 
 def open_database(
-    path: Path, kind: type[HistoryError], *, busy_seconds: float = _BUSY_SECONDS, read_only: bool = False
+    path: Path,
+    kind: type[HistoryError],
+    *,
+    busy_seconds: float = _BUSY_SECONDS,
+    read_only: bool = False,
+    named_by: str = _STATE,
 ) -> Database:
-    """The database at `path`, made (mode 0600) and brought to this version's schema unless `read_only`; or `kind`."""
-    with explained(path, kind):
+    """
+    The database at `path`, made (mode 0600) and brought to this version's schema unless `read_only`; or `kind`.
+
+    `named_by` is the option or variable that the path came from, for advice on another.
+    """
+    with explained(path, kind, named_by=named_by):
         connection = _connect_to_read(path, busy_seconds) if read_only else _connect(path, busy_seconds)
         try:
             _prepare(connection, read_only)
         except BaseException:
             connection.close()
             raise
-    return Database(connection, path, kind)
+    return Database(connection, path, kind, named_by=named_by)
 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
@@ -167,7 +183,7 @@ def size_used(connection: sqlite3.Connection) -> int:
 
 
 @contextmanager
-def explained(path: Path, kind: type[HistoryError]) -> Iterator[None]:
+def explained(path: Path, kind: type[HistoryError], *, named_by: str = _STATE) -> Iterator[None]:
     """Whatever fails inside is raised as `kind`, with the file, the problem and the next step."""
     try:
         yield
@@ -175,16 +191,15 @@ def explained(path: Path, kind: type[HistoryError]) -> Iterator[None]:
         raise
     except sqlite3.Error as error:
         by_entry = _code(error) in _BY_ENTRY
-        raise kind(f"{path}: {_explanation(error, path)}", by_entry=by_entry) from None
+        raise kind(f"{path}: {_explanation(error, path, named_by)}", by_entry=by_entry) from None
     except OSError as error:
-        raise kind(f"{path}: {error.strerror or error}; {_FOLDER}") from None
+        raise kind(f"{path}: {error.strerror or error}; {_FOLDER.format(by=named_by)}") from None
     except NotOursError as error:
         raise kind(f"{path}: {error}") from None
     except (ValueError, OverflowError) as error:
         raise kind(f"{path}: an entry cannot be kept: {error}; nothing was recorded", by_entry=True) from None
 
 
-_FOLDER: Final = "check the folder's owner and mode, or name another one with ENGRAM_DIAGNOSE_STATE"
 _MOVE: Final = (
     "if this is new, move the file away (mv '{0}' '{0}.broken'): a new one is begun, and nothing else is lost"
 )
@@ -210,9 +225,9 @@ def _code(error: sqlite3.Error) -> int:
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
-def _explanation(error: sqlite3.Error, path: Path) -> str:
+def _explanation(error: sqlite3.Error, path: Path, named_by: str) -> str:
     code = _code(error)
-    known = _ADVICE.get(code)
+    known = _ADVICE.get(code, "").format(by=named_by)
     if code in (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB):
         return f"{known} ({error}); {_MOVE.format(path)}"
     if code == sqlite3.SQLITE_CONSTRAINT:

@@ -5,7 +5,7 @@ The incidents: the alerts that were accepted, one job and one diagnosis for each
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, Final, Self
 
 from engram_diagnose.history import jobs, outbox, reading, upkeep
 from engram_diagnose.history.accepting import accept
@@ -23,7 +23,7 @@ from engram_diagnose.history.records import (
     Search,
     Source,
 )
-from engram_diagnose.service.model import Finding, Incident, Job, Message, Notification
+from engram_diagnose.service.model import Alert, Finding, Incident, Job, Message, Notification
 
 __all__ = [
     "Accepted",
@@ -42,6 +42,11 @@ __all__ = [
 ]
 
 
+_NAMED_BY: Final = "--database"
+_STATE_FOLDER: Final = "--database or ENGRAM_DIAGNOSE_STATE"
+"""What names the file, for advice on another."""
+
+
 class StoreError(HistoryError):
     """A database that cannot be read or written; the message names the file, the problem and the next step."""
 
@@ -52,7 +57,8 @@ def open_incidents(path: Path | None = None, *, read_only: bool = False) -> "Inc
 
     With `read_only` nothing is made or changed, and what is not there is an error. Raises `StoreError`.
     """
-    database = open_database(path or usual_path(StoreError), StoreError, read_only=read_only)
+    named_by = _NAMED_BY if path else _STATE_FOLDER
+    database = open_database(path or usual_path(StoreError), StoreError, read_only=read_only, named_by=named_by)
     if not read_only:
         let_shrink(database)
     return IncidentStore(database)
@@ -252,17 +258,45 @@ class IncidentStore:
         with self._database.reading() as connection:
             return reading.counts(connection)
 
+    def alerts_between(self, since: float, until: float) -> list[Alert]:
+        """The alerts that began between the two instants, both included."""
+        with self._database.reading() as connection:
+            return reading.alerts_between(connection, since, until)
+
+    # Uptime
+
+    def seen_at(self) -> float | None:
+        """When the service was last there to be told of alerts; None where it never was."""
+        with self._database.reading() as connection:
+            row = connection.execute("SELECT seen_at FROM uptime").fetchone()
+            return None if row is None else float(row[0])
+
+    def seen(self, now: float) -> None:
+        """The service is there, and nothing before is left to be asked for."""
+        with self._database.writing() as connection:
+            connection.execute("INSERT OR REPLACE INTO uptime (id, seen_at) VALUES (1, ?)", (now,))
+
     # Upkeep
 
-    def prune(self, now: float, *, older_than: float | None = None, larger_than_bytes: int | None = None) -> int:
+    def prune(
+        self,
+        now: float,
+        *,
+        older_than: float | None = None,
+        larger_than_bytes: int | None = None,
+        pause: upkeep.Pause = upkeep.sleep,
+    ) -> int:
         """
         Remove closed incidents, oldest first, and give their space back; how many were removed.
 
         Those go of which nothing was learnt for `older_than` seconds, and as many more as it takes until the database
         is no larger than `larger_than_bytes`. Open ones, those that wait for their diagnosis and those with something
-        to be sent stay. Several short transactions.
+        to be sent stay. Many short transactions, with pauses in which others write; `pause` waits for so many seconds,
+        and says whether to leave the rest for another time.
         """
-        return upkeep.prune(self._database, now, older_than=older_than, larger_than_bytes=larger_than_bytes)
+        return upkeep.prune(
+            self._database, now, older_than=older_than, larger_than_bytes=larger_than_bytes, pause=pause
+        )
 
     def backup(self, path: Path) -> None:
         """Write a copy, while others write to the database, and put it in the place of `path` once it is whole."""

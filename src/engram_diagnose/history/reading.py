@@ -54,6 +54,12 @@ def _alert(row: Sequence[Any]) -> Alert:
     return Alert(identity, status, json.loads(labels), json.loads(annotations), *rest)
 
 
+def alerts_between(connection: Connection, since: float, until: float) -> list[Alert]:
+    """The alerts that began between the two instants."""
+    query = f"SELECT {_ALERT} FROM alerts WHERE starts_at BETWEEN ? AND ? ORDER BY starts_at, id"  # noqa: S608 -- ours
+    return [_alert(row) for row in connection.execute(query, (since, until))]
+
+
 def findings(connection: Connection, ids: Sequence[str]) -> dict[str, Finding]:
     """What the diagnoses of these incidents found."""
     query = f"SELECT {_FINDING} FROM diagnoses WHERE incident IN ({{}})"  # noqa: S608 -- ours

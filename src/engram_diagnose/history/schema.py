@@ -79,7 +79,8 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX realised_by_rule ON realised (rule)",
         "CREATE INDEX realised_by_application ON realised (application)",
     ),
-    # 2: what Alertmanager sent, the incidents it makes up, one job and one diagnosis each, and what is to be sent.
+    # 2: what Alertmanager sent, the incidents it makes up, one job and one diagnosis each, what is to be sent,
+    # and when the service was last there.
     # An alert is one row from its firing to its end, whoever tells of it and how often; one that was only ever seen
     # resolved has no incident. Documents are compressed; labels, annotations and messages are JSON with sorted keys.
     (
@@ -173,6 +174,7 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         """,
         "CREATE INDEX messages_waiting ON messages (state, not_before)",
         "CREATE INDEX messages_by_incident ON messages (incident)",
+        "CREATE TABLE uptime (id INTEGER PRIMARY KEY CHECK (id = 1), seen_at NOT NULL)",
     ),
 )
 

@@ -4,64 +4,96 @@ Keeping the database small, whole, and twice.
 
 import os
 import sqlite3
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Final
 
-from engram_diagnose.history.accepting import marks
 from engram_diagnose.history.database import Database, explained, size_used
 
+Pause = Callable[[float], bool]
+"""Waits for so many seconds; True is to stop. `threading.Event.wait` is one."""
+
 _AT_ONCE: Final = 200
-"""Incidents that one transaction removes at most: others wait while it lasts."""
-_BETWEEN: Final = 10
-"""Incidents after which the size is looked at."""
-_PAGES: Final = 256
-"""Pages that one transaction gives back."""
+"""Incidents that are looked for at a time."""
+_STEP_SECONDS: Final = 0.02
+"""When a transaction is ended: nothing can be accepted while it lasts."""
+_PAUSE_SECONDS: Final = 0.06
+"""
+Between two transactions. SQLite lets a writer that waits look again after 25 ms at first, so it gets its turn in the
+first pause.
+"""
+_PAGES: Final = 32
+"""Pages that are given back before the time is looked at."""
+
+
+def sleep(seconds: float) -> bool:
+    """A `Pause` that nobody cuts short."""
+    time.sleep(seconds)
+    return False
 
 
 # Removing
 
 
-def prune(database: Database, now: float, *, older_than: float | None, larger_than_bytes: int | None) -> int:
+def prune(
+    database: Database, now: float, *, older_than: float | None, larger_than_bytes: int | None, pause: Pause = sleep
+) -> int:
     """Remove what is old, then what is too much; how many incidents that were."""
     removed = 0
     if older_than is not None:
-        removed += _remove(database, before=now - older_than, down_to=None)
+        removed += _remove(database, now - older_than, None, pause)
     if larger_than_bytes is not None:
-        removed += _remove(database, before=None, down_to=larger_than_bytes)
-    _give_back(database)
+        removed += _remove(database, None, larger_than_bytes, pause)
+    _give_back(database, pause)
     return removed
 
 
-def _remove(database: Database, *, before: float | None, down_to: int | None) -> int:
+def _remove(database: Database, before: float | None, down_to: int | None, pause: Pause) -> int:
     removed = 0
-    while found := _remove_some(database, before, down_to):
+    while ids := _removable(database, before):
+        found = _remove_these(database, ids, before, down_to, pause)
         removed += found
-    while _forget_some(database, before, down_to):
+        if found < len(ids):  # small enough, told to stop, or something happened to one of them
+            break
+    while _forget_some(database, before, down_to) and not pause(_PAUSE_SECONDS):
         pass
     return removed
 
 
-def _remove_some(database: Database, before: float | None, down_to: int | None) -> int:
-    removed = 0
-    with database.writing() as connection:
-        ids = [row[0] for row in connection.execute(_REMOVABLE, {"before": before, "limit": _AT_ONCE})]
-        for start in range(0, len(ids), _BETWEEN):
-            if _small_enough(connection, down_to):
-                break
-            some = ids[start : start + _BETWEEN]
-            connection.execute(f"DELETE FROM incidents WHERE id IN ({marks(some)})", some)  # noqa: S608 -- ours
-            removed += len(some)
+def _removable(database: Database, before: float | None) -> list[str]:
+    """Looked for while others write; whether it may still be removed is asked again when it is."""
+    with database.reading() as connection:
+        return [row[0] for row in connection.execute(_REMOVABLE, {"before": before, "limit": _AT_ONCE})]
+
+
+def _remove_these(
+    database: Database, ids: list[str], before: float | None, down_to: int | None, pause: Pause
+) -> int:  # fmt: skip
+    removed = done = 0
+    while done < len(ids):
+        some, enough = 0, False
+        with database.writing() as connection:
+            end = time.monotonic() + _STEP_SECONDS
+            while done < len(ids) and (not some or time.monotonic() < end):
+                if enough := _small_enough(connection, down_to):
+                    break
+                some += connection.execute(_REMOVE, {"before": before, "id": ids[done]}).rowcount
+                done += 1
+        removed += some
+        if enough or pause(_PAUSE_SECONDS):
+            break
     return removed
 
 
-_REMOVABLE: Final = """
-    SELECT incidents.id FROM incidents JOIN jobs ON jobs.incident = incidents.id
-    WHERE incidents.state = 'closed' AND jobs.state IN ('done', 'parked') AND (:before IS NULL OR updated_at < :before)
-      AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.incident = incidents.id AND messages.state = 'pending')
-    ORDER BY updated_at, incidents.id LIMIT :limit
+_OVER: Final = """
+    state = 'closed' AND (:before IS NULL OR updated_at < :before)
+    AND EXISTS (SELECT 1 FROM jobs WHERE jobs.incident = incidents.id AND jobs.state IN ('done', 'parked'))
+    AND NOT EXISTS (SELECT 1 FROM messages WHERE messages.incident = incidents.id AND messages.state = 'pending')
 """
+_REMOVABLE: Final = f"SELECT id FROM incidents WHERE {_OVER} ORDER BY updated_at, id LIMIT :limit"  # noqa: S608 -- ours
+_REMOVE: Final = f"DELETE FROM incidents WHERE id = :id AND {_OVER}"  # noqa: S608 -- ours
 
 
 def _forget_some(database: Database, before: float | None, down_to: int | None) -> int:
@@ -81,16 +113,44 @@ def _small_enough(connection: sqlite3.Connection, down_to: int | None) -> bool:
     return down_to is not None and size_used(connection) <= down_to
 
 
-def _give_back(database: Database) -> None:
+def _give_back(database: Database, pause: Pause) -> None:
     """The file shrinks once the log is written back, which waits for the next time while somebody reads."""
+    while _give_some_back(database):
+        if pause(_PAUSE_SECONDS):
+            return
     with database.outside() as connection:
-        while connection.execute("PRAGMA freelist_count").fetchone()[0]:
-            before = connection.execute("PRAGMA page_count").fetchone()[0]
-            connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
-            if connection.execute("PRAGMA page_count").fetchone()[0] == before:
-                break
-        with suppress(sqlite3.OperationalError):
+        # What is left to be written back while nobody may write is little after this.
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchall()
+        with suppress(sqlite3.OperationalError), _without_waiting(connection):
             connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+
+
+def _give_some_back(database: Database) -> bool:
+    """Whether there is more."""
+    with database.writing() as connection:
+        end = time.monotonic() + _STEP_SECONDS
+        while free := _free_pages(connection):
+            connection.execute(f"PRAGMA incremental_vacuum({_PAGES})").fetchall()
+            if _free_pages(connection) >= free:  # a database that cannot shrink
+                return False
+            if time.monotonic() >= end:
+                return True
+    return False
+
+
+def _free_pages(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA freelist_count").fetchone()[0])
+
+
+@contextmanager
+def _without_waiting(connection: sqlite3.Connection) -> Iterator[None]:
+    """A checkpoint that waits for readers lets nobody write meanwhile."""
+    before = connection.execute("PRAGMA busy_timeout").fetchone()[0]
+    connection.execute("PRAGMA busy_timeout = 0")
+    try:
+        yield
+    finally:
+        connection.execute(f"PRAGMA busy_timeout = {before}")
 
 
 # Copying

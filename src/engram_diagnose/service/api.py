@@ -14,10 +14,11 @@ from starlette.routing import BaseRoute, Route
 from engram_diagnose.history.incidents import IncidentStore, Page
 from engram_diagnose.service.caching import unchanging
 from engram_diagnose.service.forms import FormError, note_of
+from engram_diagnose.service.model import Job
 from engram_diagnose.service.openapi import openapi
 from engram_diagnose.service.problem import ProblemError, json_response, problem
 from engram_diagnose.service.query import search_of
-from engram_diagnose.service.representation import note, summary, whole
+from engram_diagnose.service.representation import job_of, note, summary, whole
 from engram_diagnose.service.resource import Resource, body_of, nothing_here
 from engram_diagnose.service.services import Services
 
@@ -34,6 +35,7 @@ def api_routes(services: Services) -> list[BaseRoute]:
         api.route(f"{one}/document", GET=api.document),
         api.route(f"{one}/bundle", GET=api.bundle),
         api.route(f"{one}/notes", GET=api.notes, POST=api.add_note),
+        api.route(f"{one}/retry", POST=api.retry),
         api.route(f"{BASE}/openapi.json", GET=api.description),
         api.route("/api/{rest:path}", **dict.fromkeys(_EVERY, _nothing)),
     ]
@@ -83,6 +85,13 @@ class _Api:
         where = f"{self._services.settings.base_path}{BASE}/incidents/{quote(id, safe='')}/notes"
         return json_response(note(kept), 201, {"Location": where})
 
+    async def retry(self, request: Request) -> Response:
+        id = _id(request)
+        job = await self._services.ask(lambda store: _released(store, id))
+        self._services.supervisor.wake()
+        self._services.log.info("diagnosis released", incident=id)
+        return json_response(job_of(job), 202, _FRESH)
+
     async def description(self, request: Request) -> Response:
         return json_response(openapi(self._services.settings.base_url))
 
@@ -120,6 +129,14 @@ def _bundle(store: IncidentStore, request: Request) -> Response:
 def _notes(store: IncidentStore, id: str) -> Response:
     _there(store.incident(id))
     return json_response({"notes": [note(one) for one in store.notes(id)]}, headers=_FRESH)
+
+
+def _released(store: IncidentStore, id: str) -> Job:
+    released = store.release(id)
+    job: Job = _there(store.job(id))
+    if not released:
+        raise ProblemError(409, f"this diagnosis is {job.state}; only one that is parked can be tried again", _FRESH)
+    return job
 
 
 def _not_yet(store: IncidentStore, id: str) -> ProblemError:

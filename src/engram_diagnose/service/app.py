@@ -3,9 +3,8 @@ What the service answers: Alertmanager's webhook, probes, metrics, and the pages
 """
 
 import asyncio
-import json
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, Final
 
 from starlette.applications import Starlette
@@ -19,6 +18,7 @@ from engram_diagnose.service.commit import Full
 from engram_diagnose.service.intake import PayloadError, parse_notification
 from engram_diagnose.service.metrics import CONTENT_TYPE, stored
 from engram_diagnose.service.model import Notification
+from engram_diagnose.service.problem import MEDIA_TYPE, ProblemError, details, json_response, problem
 from engram_diagnose.service.security import App, Guard, Message, Receive, RefusedError, Scope, Send
 from engram_diagnose.service.services import Services
 
@@ -63,7 +63,7 @@ def _route(method: str, path: str, handler: Handler, services: Services) -> Rout
 
     async def answer(request: Request) -> Response:
         if request.method not in allowed:
-            return _json({"error": f"{path} takes {method}"}, 405, {"allow": ", ".join(allowed)})
+            return _refused(405, f"{path} takes {method}", {"allow": ", ".join(allowed)})
         return await handler(request, services)
 
     return Route(path, answer, methods=_METHODS)
@@ -96,12 +96,12 @@ class _Counted:
             )
             if started:
                 raise
-            response = _json({"error": "the service failed; its log says more"}, 500)
+            response = _refused(500, "the service failed; its log says more")
             await response(scope, receive, counted)
 
 
-def _json(content: object, status: int = 200, headers: dict[str, str] | None = None) -> Response:
-    return Response(json.dumps(content) + "\n", status, headers, "application/json")
+def _refused(status: int, detail: str, headers: Mapping[str, str] | None = None) -> Response:
+    return problem(ProblemError(status, detail, headers))
 
 
 async def _accept(request: Request, services: Services) -> Response:
@@ -113,13 +113,13 @@ async def _accept(request: Request, services: Services) -> Response:
     except PayloadError as error:
         metrics.notifications.labels("invalid").inc()
         services.log.seldom("notification refused", reason=str(error))
-        return _json({"error": str(error)}, 400)
+        return _refused(400, str(error))
     kept = without(notification, about.ignore)
     ignored = len(notification.alerts) - len(kept.alerts)
     metrics.alerts.labels("ignored").inc(ignored)
     if not kept.alerts:
         metrics.notifications.labels("accepted").inc()
-        return _json({"incidents": [], "new": 0, "duplicates": 0, "ignored": ignored}, 202)
+        return json_response({"incidents": [], "new": 0, "duplicates": 0, "ignored": ignored}, 202)
     return await _keep(kept, services, ignored, begun)
 
 
@@ -132,12 +132,12 @@ async def _keep(kept: Notification, services: Services, ignored: int, begun: flo
             accepted = await asyncio.shield(asyncio.wrap_future(future))
     except Full:
         metrics.notifications.labels("full").inc()
-        return _json({"error": "too many notifications wait to be written; send it again"}, 503, _AGAIN)
+        return _refused(503, "too many notifications wait to be written; send it again", _AGAIN)
     except (ValueError, OSError) as error:
         metrics.notifications.labels("failed").inc()
         services.failed_at = time.monotonic()
         services.log.error("notification not written", reason=str(error) or "the disk does not answer")
-        return _json({"error": "the notification cannot be written; send it again"}, 503, _AGAIN)
+        return _refused(503, "the notification cannot be written; send it again", _AGAIN)
     metrics.accept_seconds.observe(time.perf_counter() - begun)
     metrics.notifications.labels("accepted").inc()
     metrics.alerts.labels("new").inc(accepted.new)
@@ -154,7 +154,7 @@ async def _keep(kept: Notification, services: Services, ignored: int, begun: flo
         "duplicates": accepted.duplicates,
         "ignored": ignored,
     }
-    return _json(content, 202)
+    return json_response(content, 202)
 
 
 async def _healthy(request: Request, services: Services) -> Response:
@@ -166,16 +166,18 @@ async def _ready(request: Request, services: Services) -> Response:
     """Whether alerts are taken in. A worker that is starting again is no reason to refuse what can be kept."""
     reasons = services.not_ready()
     if reasons:
-        return _json({"ready": False, "reasons": reasons}, 503)
-    return _json({"ready": True, "worker": "up" if services.running().worker else "down"})
+        content = {"ready": False, "reasons": reasons, **details(503, "; ".join(reasons))}
+        return json_response(content, 503, media_type=MEDIA_TYPE)
+    return json_response({"ready": True, "worker": "up" if services.running().worker else "down"})
 
 
 async def _reload(request: Request, services: Services) -> Response:
     """Settings and rules as they are on the disk now, or the reason why the old ones stay."""
-    problem = await services.reload()
-    if problem is None:
-        return _json({"reloaded": True})
-    return _json({"reloaded": False, "error": problem, "in_force": "what was there before"}, 500)
+    failure = await services.reload()
+    if failure is None:
+        return json_response({"reloaded": True})
+    content = {"reloaded": False, "in_force": "what was there before", **details(500, failure)}
+    return json_response(content, 500, media_type=MEDIA_TYPE)
 
 
 async def _metrics(request: Request, services: Services) -> Response:

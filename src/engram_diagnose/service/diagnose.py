@@ -17,6 +17,7 @@ from engram_diagnose.collectors.capture.target import LocalTarget, local_target
 from engram_diagnose.collectors.gather import DEFAULT_WINDOW, NothingToCollectError, Request, gather
 from engram_diagnose.engine.diagnosis import Expert
 from engram_diagnose.engine.explanation.document import document
+from engram_diagnose.engine.language.rule import SEVERITIES
 from engram_diagnose.render.figures import some
 from engram_diagnose.render.neutral import visible
 from engram_diagnose.render.view import report
@@ -160,9 +161,18 @@ def _unreachable(bundle: Bundle) -> str:
 
 
 def _foremost(incident: Incident) -> list[Alert]:
-    """The alerts worth keeping beside the evidence: those that fire, the earliest first."""
-    ordered = sorted(incident.alerts, key=lambda alert: (alert.status != "firing", alert.starts_at, alert.identity))
-    return ordered[:_ALERTS]
+    """The alerts worth keeping beside the evidence: those that fire, the most severe and then the earliest first."""
+
+    def order(alert: Alert) -> tuple[bool, int, float, str]:
+        return alert.status != "firing", -_rank(alert), alert.starts_at, alert.identity
+
+    return sorted(incident.alerts, key=order)[:_ALERTS]
+
+
+def _rank(alert: Alert) -> int:
+    """How severe it says it is; one whose word is none of ours comes last."""
+    severity = alert.labels.get("severity", "").casefold()
+    return SEVERITIES.index(severity) if severity in SEVERITIES else -1
 
 
 def _told(alert: Alert) -> dict[str, object]:

@@ -115,6 +115,14 @@ def _names(value: object) -> tuple[str, ...]:
     return names
 
 
+def _matchers(value: object) -> tuple[str, ...]:
+    from engram_diagnose.service.missed import is_matchers
+
+    matchers = tuple(_text(item) for item in _list(value))
+    _refuse(not all(map(is_matchers, matchers)))
+    return matchers
+
+
 def _headers(value: object) -> Mapping[str, str]:
     if not isinstance(value, dict):
         raise ValueError
@@ -183,6 +191,7 @@ FLAG: Final = Kind("true or false", _flag)
 FILE: Final = Kind("the path of a file", _path)
 FILES: Final = Kind("a list of paths", _paths)
 NAMES: Final = Kind("a list of different names", _names)
+MATCHERS: Final = Kind('a list of matchers as in PromQL\'s braces, such as \'job="engram",env="prod"\'', _matchers)
 HEADERS: Final = Kind('a table of header names and printable values, such as {X-Scope-OrgID = "tenant"}', _headers)
 URL: Final = Kind("a URL such as https://engram-diagnose.example, without user, query and fragment", _public_url)
 URLS: Final = Kind(

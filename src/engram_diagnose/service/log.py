@@ -2,20 +2,24 @@
 The service's log: one JSON object a line, on stderr.
 
 Text that came from outside is escaped by JSON to ASCII, so that no line can pretend to be two, or drive a terminal.
-Secrets that were named to `hide` never appear.
+Secrets that were named to `hide` or `hide_all_of` never appear.
 """
 
 import json
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
 
 _SELDOM_SECONDS: Final = 10.0
 _LONGEST: Final = 2000
 """Characters of one value; what comes from outside must not fill the disk."""
+_CUT: Final = "…"
+"""Stands where a text was cut off, be it inside a secret."""
+_TELLING: Final = 4
+"""Characters of a secret's beginning that are hidden before a cut."""
 
 
 class Log:
@@ -26,12 +30,17 @@ class Log:
         self._clock = clock
         self._lock = threading.Lock()
         self._secrets: frozenset[str] = frozenset()
+        self._more_secrets: Callable[[], frozenset[str]] = frozenset
         self._said: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
     def hide(self, *secrets: str) -> None:
         """Never write any of these."""
         self._secrets |= {secret for secret in secrets if secret}
+
+    def hide_all_of(self, secrets: Callable[[], frozenset[str]]) -> None:
+        """Never write any of what this gives, which is asked before each line."""
+        self._more_secrets = secrets
 
     def info(self, event: str, **fields: Any) -> None:
         """What an operator may want to know."""
@@ -57,9 +66,10 @@ class Log:
         self._write("warning", event, fields | ({"left_out_before": before} if before else {}))
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
+        secrets = sorted(self._secrets | self._more_secrets(), key=len, reverse=True)
         moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
-        line: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": level, "event": self._safe(event)}
-        line |= {name: self._safe(value) for name, value in fields.items() if name not in line}
+        line: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": level, "event": _safe(event, secrets)}
+        line |= {name: _safe(value, secrets) for name, value in fields.items() if name not in line}
         text = json.dumps(line, allow_nan=True) + "\n"
         try:
             with self._lock:
@@ -68,14 +78,26 @@ class Log:
         except (OSError, ValueError):
             return
 
-    def _safe(self, value: Any) -> Any:
-        if value is None or isinstance(value, bool | int | float):
-            return value
-        if isinstance(value, list | tuple):
-            return [self._safe(item) for item in value[:100]]
-        if isinstance(value, dict):
-            return {str(self._safe(str(name))): self._safe(item) for name, item in list(value.items())[:100]}
-        text = str(value)
-        for secret in sorted(self._secrets, key=len, reverse=True):
-            text = text.replace(secret, "***")
-        return text if len(text) <= _LONGEST else text[:_LONGEST] + "…"
+
+def _safe(value: Any, secrets: Sequence[str]) -> Any:
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    if isinstance(value, list | tuple):
+        return [_safe(item, secrets) for item in value[:100]]
+    if isinstance(value, dict):
+        return {str(_safe(str(name), secrets)): _safe(item, secrets) for name, item in list(value.items())[:100]}
+    text = str(value)
+    for secret in secrets:
+        text = text.replace(secret, "***")
+    if _CUT in text:
+        text = _CUT.join([*(_without_beginning(part, secrets) for part in text.split(_CUT)[:-1]), text.split(_CUT)[-1]])
+    return text if len(text) <= _LONGEST else text[:_LONGEST] + _CUT
+
+
+def _without_beginning(text: str, secrets: Sequence[str]) -> str:
+    """The text without the beginning of a secret at its end."""
+    for secret in secrets:
+        for length in range(min(len(secret), len(text)), _TELLING - 1, -1):
+            if text.endswith(secret[:length]):
+                return text[:-length] + "***"
+    return text

@@ -73,6 +73,7 @@ def _paths() -> Json:
         f"{one}/document": {"parameters": [_ID, *_CONDITIONS], "get": _document()},
         f"{one}/bundle": {"parameters": [_ID, *_CONDITIONS], "get": _bundle()},
         f"{one}/notes": {"parameters": [_ID], "get": _notes(), "post": _add_note()},
+        f"{one}/retry": {"parameters": [_ID], "post": _retry()},
         "/api/v1/openapi.json": {
             "get": _operation(
                 "description",
@@ -105,6 +106,7 @@ def _operation(id: str, summary: str, answers: Json, *errors: str, tag: str = "i
     words = {
         "400": "A parameter or the body is wrong; `detail` says which and why.",
         "404": "There is no such incident; for a document or a bundle also: it has no diagnosis yet.",
+        "409": "The diagnosis is not parked; `detail` says what it is.",
         "413": "The body is too large.",
         "415": "The body has another media type, or a Content-Encoding.",
         "503": "The database cannot be used now; try again later.",
@@ -116,11 +118,7 @@ def _operation(id: str, summary: str, answers: Json, *errors: str, tag: str = "i
 
 
 def _problem(description: str) -> Json:
-    schema = _ref("Problem")
-    return {
-        "description": description,
-        "content": {"application/problem+json": {"schema": schema}, "application/json": {"schema": _ref("Refusal")}},
-    }
+    return {"description": description, "content": {"application/problem+json": {"schema": _ref("Problem")}}}
 
 
 def _json(description: str, schema: Json, headers: Json | None = None) -> Json:
@@ -197,6 +195,11 @@ def _add_note() -> Json:
     where = {"Location": {"description": "The notes.", "required": True, "schema": {"type": "string"}}}
     answers = {"201": _json("The note as it was kept.", _ref("Note"), where)}
     return _operation("addNote", "Write a note", answers, "400", "404", "413", "415", "503", requestBody=body)
+
+
+def _retry() -> Json:
+    answers = {"202": _json("It is tried again, at once and with no attempt counted.", _ref("Job"))}
+    return _operation("retry", "Try a parked diagnosis again", answers, "404", "409", "413", "415", "503")
 
 
 # Schemas
@@ -366,7 +369,6 @@ def _exchanged() -> Json:
                 "detail": {"type": "string", "description": "What is wrong, and what to do."},
             },
         },
-        "Refusal": {"type": "object", "required": ["error"], "properties": {"error": _STRING}},
     }
 
 

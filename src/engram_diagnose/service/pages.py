@@ -45,6 +45,7 @@ _REPORT_POLICY: Final = (
 )
 _FORM_TYPE: Final = "application/x-www-form-urlencoded"
 _GONE: Final = "There is no such incident. It may have been deleted when it grew old."
+_STALE_BUTTON: Final = "This page was out of date, so nothing was done. It is as it is now: press the button again."
 _STALE: Final = "This form is out of date, so nothing was kept. What you wrote is still here: send it again."
 
 
@@ -58,6 +59,7 @@ def page_routes(services: Services) -> list[BaseRoute]:
         pages.route(one, GET=pages.incident),
         pages.route(f"{one}/report.html", GET=pages.report),
         pages.route(f"{one}/notes", POST=pages.add_note),
+        pages.route(f"{one}/retry", POST=pages.retry),
         pages.route(_STYLE, GET=pages.style),
         pages.route("/{rest:path}", **dict.fromkeys(_EVERY, _nothing)),
     ]
@@ -158,11 +160,12 @@ class _Pages:
         """The answer, the evidence, and the rest."""
         return await self._shown(request, NoteForm())
 
-    async def _shown(self, request: Request, form: NoteForm, wrong: str = "", status: int = 200) -> Response:
+    async def _shown(self, request: Request, form: NoteForm | None, wrong: str = "", status: int = 200) -> Response:
         id = str(request.path_params["id"])
         return await self._services.ask(lambda store: self._incident(request, _kept(store, id), form, wrong, status))
 
-    def _incident(self, request: Request, kept: _Kept, form: NoteForm, wrong: str, status: int) -> Response:
+    def _incident(self, request: Request, kept: _Kept, form: NoteForm | None, wrong: str, status: int) -> Response:
+        """Without a form, what is wrong is about the button."""
         now, id = self._services.clock(), kept.incident.id
         session = self._tokens.session(request.cookies.get(COOKIE))
         told = report(kept.document, verbose=True) if kept.document else None
@@ -184,9 +187,10 @@ class _Pages:
             timeline=[sight.happened(one, now) for one in kept.timeline],
             notes=[sight.note_view(one, now) for one in kept.notes],
             facts=sight.fact_rows(kept.document) if kept.document else (),
-            form=form,
+            form=form or NoteForm(),
             token=self._tokens.issue(session, id),
-            wrong=wrong,
+            wrong=wrong if form else "",
+            stale="" if form else wrong,
             most={"author": AUTHOR, "text": TEXT},
         )
         self._keep_session(request, response, session)
@@ -215,13 +219,7 @@ class _Pages:
 
     async def add_note(self, request: Request) -> Response:
         """Keep a note and show the incident again; what cannot be kept stays in the form."""
-        id = str(request.path_params["id"])
-        if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:
-            raise ProblemError(415, "Send the form from the incident's page; programs use the API.")
-        try:
-            form = parse_form(await body_of(request))
-        except FormError as error:
-            raise ProblemError(400, str(error)) from None
+        id, form = str(request.path_params["id"]), await _form(request)
         if not self._tokens.fits(form.token, request.cookies.get(COOKIE), id):
             return await self._shown(request, form, _STALE, 403)
         try:
@@ -235,3 +233,23 @@ class _Pages:
         self._services.log.info("note written", incident=id, note=note.id)
         where = f"{self._services.settings.base_path}/incidents/{quote(id, safe='')}#note-{note.id}"
         return RedirectResponse(where, HTTPStatus.SEE_OTHER)
+
+    async def retry(self, request: Request) -> Response:
+        """Try a parked diagnosis again, and show the incident; one that is not parked any more needs no word."""
+        id, form = str(request.path_params["id"]), await _form(request)
+        if not self._tokens.fits(form.token, request.cookies.get(COOKIE), id):
+            return await self._shown(request, None, _STALE_BUTTON, 403)
+        if await self._services.ask(lambda store: store.release(id)):
+            self._services.supervisor.wake()
+            self._services.log.info("diagnosis released", incident=id)
+        where = f"{self._services.settings.base_path}/incidents/{quote(id, safe='')}"
+        return RedirectResponse(where, HTTPStatus.SEE_OTHER)
+
+
+async def _form(request: Request) -> NoteForm:
+    if request.headers.get("content-type", "").partition(";")[0].strip().lower() != _FORM_TYPE:
+        raise ProblemError(415, "Send the form from the incident's page; programs use the API.")
+    try:
+        return parse_form(await body_of(request))
+    except FormError as error:
+        raise ProblemError(400, str(error)) from None

@@ -103,6 +103,16 @@ def _parse_hashed(text: str, number: int) -> Hashed:
     return found
 
 
+def parse_secrets(text: str) -> list[str]:
+    """What must not be shown of a file, whatever kind it is of: each line, and what stands behind its first colon."""
+    found = []
+    for line in filter(None, map(str.strip, text.splitlines())):
+        _, colon, password = line.partition(":")
+        is_url = password.startswith("//")
+        found += [line] if is_url or not colon else [line, password.removeprefix(_PREFIX)]
+    return found
+
+
 def digest_of(secret: bytes) -> bytes:
     """What is compared instead of a secret: always as long, whatever the secret."""
     return hashlib.sha256(secret).digest()

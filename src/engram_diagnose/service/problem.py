@@ -29,8 +29,12 @@ class ProblemError(Exception):
 
 def problem(error: ProblemError) -> Response:
     """The problem as JSON. The path is not repeated in it: the caller knows what it asked."""
-    content = {"type": "about:blank", "title": error.title, "status": error.status, "detail": error.detail}
-    return json_response(content, error.status, error.headers, MEDIA_TYPE)
+    return json_response(details(error.status, error.detail), error.status, error.headers, MEDIA_TYPE)
+
+
+def details(status: int, detail: str) -> dict[str, object]:
+    """What a problem says of itself."""
+    return {"type": "about:blank", "title": HTTPStatus(status).phrase, "status": status, "detail": detail}
 
 
 def json_response(

@@ -11,12 +11,15 @@ from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from typing import Final, Literal, Protocol
 
+from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.history.incidents import Accepted, IncidentStore, Search, StoreError
 from engram_diagnose.service.alertmanager import SUPPRESSED, Alertmanager, Raised, as_webhook
 from engram_diagnose.service.announce import destinations, is_ours
 from engram_diagnose.service.commit import Full
 from engram_diagnose.service.intake import PayloadError, parse_notification
 from engram_diagnose.service.log import Log
+from engram_diagnose.service.login import LoginError, options_of
+from engram_diagnose.service.missed import Fired, fired, to_take_in
 from engram_diagnose.service.model import Alert, Notification
 from engram_diagnose.service.outgoing import Refused
 from engram_diagnose.service.services import Readers
@@ -27,6 +30,10 @@ SETTLED_SECONDS: Final = 300.0
 How long an Alertmanager has to run before what it does not have counts as over: it starts without alerts, and is told
 of them again within minutes.
 """
+
+_STANDSTILL_SECONDS: Final = 60.0
+"""After a pause so much longer than three rounds the service has stood still, with its host perhaps."""
+_PROMETHEUS: Final = "Prometheus"
 
 _AT_ONCE: Final = 200
 """Alerts in one notification, and incidents in one page."""
@@ -43,10 +50,11 @@ class Commit(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Reconciled:
-    """What a round came to: alerts that had never arrived, and alerts that were over."""
+    """What a round came to: alerts that had never arrived, alerts that were over, and alerts that were both."""
 
     found: int = 0
     resolved: int = 0
+    missed: int = 0
 
 
 class Reconciler:
@@ -78,6 +86,7 @@ class Reconciler:
         self._settled = settled
         self._replaced = asyncio.Event()
         self._said: dict[str, str] = {}
+        self._looked_back = False
 
     def use(self, settings: Settings) -> None:
         """Go on with other settings, at once."""
@@ -107,13 +116,15 @@ class Reconciler:
 
     async def _one_round(self, asked: Sequence[Alertmanager]) -> None:
         try:
-            done = await self.reconcile(asked)
+            done = replace(await self.reconcile(asked), missed=await self.look_back())
         except Exception as error:  # a round that fails must not be the last
             known = isinstance(error, StoreError | Full)
             self._log.error("not reconciled", error=str(error) if known else f"{type(error).__name__}: {error}")
             return
         if done.found or done.resolved:
             self._log.info("reconciled", found=done.found, resolved=done.resolved)
+        if done.missed:
+            self._log.info("alerts of the time without the service", found=done.missed)
 
     async def _pause(self, seconds: float) -> None:
         try:
@@ -145,6 +156,42 @@ class Reconciler:
         over = [replace(alert, status="resolved", ends_at=now) for alert in kept if alert.identity not in firing]
         await self._submit(over)
         return Reconciled(len(found), len(over))
+
+    async def look_back(self) -> int:
+        """
+        Take in what fired and ended while the service was down or stood still; how many alerts that was.
+
+        Prometheus is asked until it answers: the time from which it is asked is kept in the database. Raises
+        `StoreError`, and `Full`.
+        """
+        now, settings = self._clock(), self._settings
+        since = await self._readers.ask(lambda store: store.seen_at())
+        taken: list[tuple[Alert, Alert]] = []
+        if since is not None and self._was_away(now - since):
+            found = await asyncio.to_thread(_fired, settings, since, now)
+            self._say_missed(found)
+            if isinstance(found, Refusal | LoginError):
+                return 0
+            if found:
+                spare = settings.incidents.tolerance_seconds
+                begin, end = found[0].starts_at - spare, found[-1].starts_at + spare
+                known = await self._readers.ask(lambda store: store.alerts_between(begin, end))
+                taken = to_take_in(found, known, settings)
+                await self._submit([alert for pair in taken for alert in pair])
+        await self._readers.ask(lambda store: store.seen(now))
+        self._looked_back = True
+        return len(taken)
+
+    def _was_away(self, seconds: float) -> bool:
+        about = self._settings
+        missing = not self._looked_back or seconds > 3 * about.alertmanager.reconcile_seconds + _STANDSTILL_SECONDS
+        return missing and bool(about.prometheus.url and about.alertmanager.missed)
+
+    def _say_missed(self, found: object) -> None:
+        problem = "" if isinstance(found, list) else str(found)
+        before, self._said[_PROMETHEUS] = self._said.get(_PROMETHEUS, ""), problem
+        if problem and problem != before:
+            self._log.warning("Prometheus cannot be asked for alerts of the time without the service", error=problem)
 
     async def _ask(self, one: Alertmanager) -> list[Raised] | Refused:
         answer = await one.alerts()
@@ -215,6 +262,14 @@ class Reconciler:
         if isinstance(names, Refused) or receiver in names:
             return ""
         return f"it has no receiver {receiver}; name the one that calls this service as `receiver` of [alertmanager]"
+
+
+def _fired(settings: Settings, since: float, until: float) -> list[Fired] | Refusal | LoginError:
+    try:
+        options = options_of(settings.prometheus.url, settings.prometheus.login)
+    except LoginError as error:
+        return error
+    return fired(options, settings.alertmanager.missed, since=since, until=until)
 
 
 def open_alerts(store: IncidentStore) -> list[Alert]:

@@ -52,9 +52,14 @@ def _summary(incident: Incident, finding: Finding | None, job: Job | None) -> Js
         "opened_at": moment(incident.opened_at),
         "closed_at": _moment_or_none(incident.closed_at),
         "alert_names": sorted({alert.name for alert in incident.alerts}),
-        "job": None if job is None else {"state": job.state, "attempts": job.attempts, "error": job.error},
+        "job": None if job is None else job_of(job),
         "finding": None if finding is None else _finding(finding),
     }
+
+
+def job_of(job: Job) -> Json:
+    """The job of an incident."""
+    return {"state": job.state, "attempts": job.attempts, "error": job.error}
 
 
 def _finding(finding: Finding) -> Json:

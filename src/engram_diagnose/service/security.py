@@ -25,6 +25,7 @@ from engram_diagnose.service.passwords import (
     parse_logins,
     parse_token,
 )
+from engram_diagnose.service.problem import MEDIA_TYPE, details
 from engram_diagnose.service.reading import is_loopback
 from engram_diagnose.service.settings import Auth, Settings
 
@@ -310,9 +311,9 @@ class Answer:
         """Answer with the refusal and close, since the rest of the body was not read."""
         if self._started:
             raise refusal
-        body = json.dumps({"error": refusal.reason}).encode() + b"\n"
+        body = json.dumps(details(refusal.status, refusal.reason)).encode() + b"\n"
         headers = [
-            (b"content-type", b"application/json"),
+            (b"content-type", MEDIA_TYPE.encode()),
             (b"content-length", str(len(body)).encode()),
             (b"connection", b"close"),
             *refusal.headers,

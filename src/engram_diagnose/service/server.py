@@ -5,6 +5,7 @@ The running service: starts every part in its order, reloads them, and ends them
 import asyncio
 import signal
 import socket
+import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from pathlib import Path
@@ -16,6 +17,7 @@ from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore,
 from engram_diagnose.service.app import create_app
 from engram_diagnose.service.commit import GroupCommit
 from engram_diagnose.service.courier import Courier
+from engram_diagnose.service.hidden import Secrets
 from engram_diagnose.service.listening import (
     Server,
     bound_socket,
@@ -100,6 +102,8 @@ class Service:
         self._tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
         self._stopping = False
+        self._ending = threading.Event()
+        log.hide_all_of(Secrets(lambda: self.services.settings))
 
     def _open(self) -> IncidentStore:
         return open_incidents(self._path)
@@ -161,6 +165,7 @@ class Service:
     async def _end(self) -> None:
         """End the parts; callers have their answers by now. What is not done is in the database."""
         self._stopping = True
+        self._ending.set()
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
@@ -224,7 +229,9 @@ class Service:
 
     def _prune(self, older_than: float, larger_than_bytes: int) -> int:
         with self._open() as store:
-            return store.prune(time.time(), older_than=older_than, larger_than_bytes=larger_than_bytes)
+            return store.prune(
+                time.time(), older_than=older_than, larger_than_bytes=larger_than_bytes, pause=self._ending.wait
+            )
 
     # Reloading
 

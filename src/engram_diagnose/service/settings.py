@@ -17,6 +17,7 @@ from engram_diagnose.service.keys import (
     FLAG,
     HEADERS,
     LISTEN,
+    MATCHERS,
     NAMES,
     SECRET_URL,
     TEXT,
@@ -108,6 +109,16 @@ class Alertmanager:
         "engram-diagnose",
         TEXT,
         "The receiver there that calls this service: only its alerts are looked for; empty: all.",
+    )
+    missed: tuple[str, ...] = key(
+        (
+            'alertname=~"Engram.*",job!~"engram-diagnos.*"',
+            'job=~"engram.*",job!~"engram-diagnos.*"',
+            'component=~"engram.*",job!~"engram-diagnos.*"',
+        ),
+        MATCHERS,
+        "Which alerts to look for in Prometheus that fired and ended while the service was down: any of these; empty:"
+        " none.",
     )
     reconcile_seconds: float = key(60.0, seconds(1, DAY), "How often to look for alerts that never arrived.")
     refresh_seconds: float = key(60.0, seconds(1, DAY), "How often an open incident's alert is sent again.")

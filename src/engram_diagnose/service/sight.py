@@ -60,6 +60,7 @@ class Waiting(NamedTuple):
     sentence: str
     error: str
     stuck: bool
+    parked: bool = False
 
 
 class AlertView(NamedTuple):
@@ -177,8 +178,8 @@ def waiting(job: Job | None) -> Waiting:
         return Waiting("There is no diagnosis", "It is not in the database any more.", "", stuck=True)
     tried = f"It was tried {count(job.attempts, 'time')}." if job.attempts else ""
     if job.state == "parked":
-        said = f"{tried} It is not tried again until an operator releases it; the evidence was not lost."
-        return Waiting("The diagnosis failed", said, visible(job.error), stuck=True)
+        said = f"{tried} It is not tried again until somebody asks for it; the alerts were not lost."
+        return Waiting("The diagnosis failed", said, visible(job.error), stuck=True, parked=True)
     if job.state == "running":
         return Waiting("The diagnosis is being made", f"It takes seconds. {tried}", visible(job.error), stuck=False)
     return Waiting(

@@ -1,0 +1,140 @@
+"""The webhook over https: a certificate that is renewed without a restart, and no patience for half a greeting."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import ssl
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import httpx
+import pytest
+
+PROGRAM = [sys.executable, "-c", "from engram_diagnose.cli import main; main()"]
+DEADLINE = 1.0
+BODY = json.dumps({"version": "4", "alerts": [
+    {"status": "firing", "labels": {"alertname": "EngramDown", "instance": "db1"}, "startsAt": "2026-11-22T02:55:00Z"}
+]})  # fmt: skip
+
+pytestmark = pytest.mark.skipif(shutil.which("openssl") is None, reason="no openssl on PATH to make certificates with")
+
+
+def certify(folder: Path, name: str = "localhost") -> None:
+    """A new certificate and its key, in the place of those that were there."""
+    command = ["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+               "-days", "2", "-subj", f"/CN={name}", "-addext", "subjectAltName=DNS:localhost,IP:127.0.0.1",
+               "-keyout", str(folder / "key.pem"), "-out", str(folder / "cert.pem")]  # fmt: skip
+    subprocess.run(command, check=True, capture_output=True)
+
+
+@dataclass
+class Served:
+    process: "subprocess.Popen[bytes]"
+    folder: Path
+    port: int = 0
+
+    def said(self, event: str) -> list[dict[str, Any]]:
+        lines = (self.folder / "log").read_text().splitlines()
+        return [line for line in map(json.loads, lines) if line["event"] == event]
+
+    def until(self, event: str) -> dict[str, Any]:
+        end = time.monotonic() + 30
+        while not (found := self.said(event)):
+            assert time.monotonic() < end, (self.folder / "log").read_text()
+            assert self.process.poll() is None, (self.folder / "log").read_text()
+            time.sleep(0.02)
+        return found[-1]
+
+    def post(self) -> httpx.Response:
+        trusted = ssl.create_default_context(cafile=str(self.folder / "cert.pem"))
+        with httpx.Client(verify=trusted, timeout=10) as client:
+            url = f"https://127.0.0.1:{self.port}/api/v1/alerts"
+            return client.post(url, content=BODY, headers={"content-type": "application/json"})
+
+    def presented(self) -> bytes:
+        """The certificate that a new connection meets."""
+        return ssl.PEM_cert_to_DER_cert(ssl.get_server_certificate(("127.0.0.1", self.port), timeout=10))
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[Served]:
+    certify(tmp_path)
+    (tmp_path / "serve.toml").write_text(
+        'listen = "127.0.0.1:0"\ndatabase = "history.db"\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
+        f"[limits]\ndeadline_seconds = {DEADLINE}\n"
+    )
+    with (tmp_path / "log").open("wb") as log:
+        command = [*PROGRAM, "serve", "--settings", str(tmp_path / "serve.toml")]
+        found = Served(subprocess.Popen(command, stderr=log, env=dict(os.environ)), tmp_path)
+    try:
+        found.port = found.until("listening")["port"]
+        yield found
+    finally:
+        found.process.terminate()
+        found.process.wait(30)
+
+
+def test_the_webhook_comes_over_https_and_over_nothing_else(served: Served) -> None:
+    answer = served.post()
+    assert answer.status_code == 202
+    assert answer.headers["strict-transport-security"] == "max-age=31536000"
+    assert served.until("listening")["tls"] is True
+    with pytest.raises(httpx.HTTPError):
+        httpx.post(f"http://127.0.0.1:{served.port}/api/v1/alerts", content=BODY, timeout=10)
+    old = ssl.create_default_context(cafile=str(served.folder / "cert.pem"))
+    with pytest.warns(DeprecationWarning, match="TLSv1_1"):
+        old.maximum_version = ssl.TLSVersion.TLSv1_1
+    with socket.create_connection(("127.0.0.1", served.port), 10) as plain, pytest.raises((ssl.SSLError, OSError)):
+        old.wrap_socket(plain, server_hostname="localhost")
+
+
+@pytest.mark.parametrize("greeting", [b"", b"\x16\x03\x01\x02\x00\x01\x00", b"GET / HTTP/1.1\r\n"],
+                         ids=["silence", "half a greeting", "no TLS"])  # fmt: skip
+def test_a_greeting_that_does_not_end_is_cut_off_at_the_deadline_and_others_are_served(
+    served: Served, greeting: bytes
+) -> None:
+    waiting = [socket.create_connection(("127.0.0.1", served.port), 10) for _ in range(20)]
+    begun = time.monotonic()
+    for one in waiting:
+        one.sendall(greeting)
+    assert served.post().status_code == 202
+    for one in waiting:
+        with one:
+            one.settimeout(10)
+            try:
+                while one.recv(1000):
+                    pass
+            except ConnectionError:
+                pass
+    assert time.monotonic() - begun < DEADLINE + 4
+
+
+def test_a_renewed_certificate_is_presented_after_sighup_without_a_restart(served: Served) -> None:
+    before = served.presented()
+    with socket.create_connection(("127.0.0.1", served.port), 10) as plain:
+        trusted = ssl.create_default_context(cafile=str(served.folder / "cert.pem"))
+        with trusted.wrap_socket(plain, server_hostname="localhost") as lasting:
+            certify(served.folder, "renewed")
+            served.process.send_signal(signal.SIGHUP)
+            served.until("reloaded")
+            lasting.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            assert b"200 OK" in lasting.recv(1000), "a connection from before goes on"
+    after = served.presented()
+    assert after != before
+    assert after == ssl.PEM_cert_to_DER_cert((served.folder / "cert.pem").read_text())
+    assert served.post().status_code == 202
+
+
+def test_a_certificate_that_cannot_be_used_leaves_the_former_one(served: Served) -> None:
+    before = served.presented()
+    (served.folder / "cert.pem").write_text("half a certif")
+    served.process.send_signal(signal.SIGHUP)
+    assert "cert.pem" in served.until("not reloaded")["reason"]
+    assert served.presented() == before
