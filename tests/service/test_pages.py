@@ -366,3 +366,10 @@ def test_a_database_that_fails_is_a_page_that_says_try_again(here: Site) -> None
     assert answer.headers["retry-after"]
     assert str(here.path) not in answer.text
     assert str(here.path) in here.log.getvalue()
+
+
+def test_a_storm_of_alerts_is_counted_and_shown_in_part(here: Site) -> None:
+    for number in range(230):
+        id = here.open("db9:7432", NOW, shard=str(number))
+    page = here.browser().get(f"/incidents/{id}").text
+    assert "The first 200 of 230; the rest is in the JSON." in page

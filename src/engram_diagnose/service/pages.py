@@ -37,6 +37,8 @@ from engram_diagnose.service.query import SEVERITIES, STATES, lenient, search_of
 from engram_diagnose.service.resource import Resource, body_of, nothing_here
 from engram_diagnose.service.services import Services
 
+_SHOWN: Final = 200
+"""Alerts, and lines of the timeline, that a page holds; the JSON has all of them."""
 _ROWS: Final = 25
 _STYLE: Final = "/static/engram-diagnose.css"
 _HTML: Final = "text/html; charset=utf-8"
@@ -183,8 +185,10 @@ class _Pages:
             beyond=sight.beyond(kept.finding, told) if told else "",
             first=first_steps(told) if told else (),
             waiting=None if told else sight.waiting(kept.job),
-            alerts=[sight.alert_view(one, now) for one in kept.incident.alerts],
-            timeline=[sight.happened(one, now) for one in kept.timeline],
+            alerts=[sight.alert_view(one, now) for one in kept.incident.alerts[:_SHOWN]],
+            alerts_in_all=len(kept.incident.alerts),
+            timeline=[sight.happened(one, now) for one in kept.timeline[:_SHOWN]],
+            timeline_in_all=len(kept.timeline),
             notes=[sight.note_view(one, now) for one in kept.notes],
             facts=sight.fact_rows(kept.document) if kept.document else (),
             form=form or NoteForm(),
