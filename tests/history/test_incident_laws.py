@@ -150,9 +150,12 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def every_alert_that_fired_is_in_one_incident_which_is_closed_when_all_are_resolved(self) -> None:
+        """One that began again is resolved, whether or not somebody said so."""
         told = [one for notification in self.accepted for one in notification]
         fired = {one.event for one in told if one.status == "firing"}
         resolved = {one.event for one in told if one.status == "resolved"}
+        last = {one.event[:2]: max(two.firing for two in told if two.event[:2] == one.event[:2]) for one in told}
+        over = resolved | {event for event in fired if event[2] < last[event[:2]]}
         seen: dict[tuple[int, str, int], str] = {}
         for listed in self.store.search(Search(limit=500)).items:
             incident = listed.incident
@@ -163,7 +166,7 @@ class Service(RuleBasedStateMachine):
                 seen[event] = one.status
             statuses = {one.status for one in incident.alerts}
             assert incident.state == ("open" if "firing" in statuses else "closed")
-        assert seen == {event: "resolved" if event in resolved else "firing" for event in fired}
+        assert seen == {event: "resolved" if event in over else "firing" for event in fired}
 
     @invariant()
     def every_incident_has_one_job_and_at_most_one_diagnosis(self) -> None:

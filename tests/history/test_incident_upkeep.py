@@ -84,6 +84,18 @@ def test_alerts_that_nobody_saw_firing_go_too(store: IncidentStore) -> None:
     assert store.counts().alerts == 0
 
 
+def test_alerts_that_nobody_saw_firing_go_before_any_incident(store: IncidentStore) -> None:
+    ids = {an_incident(store, number) for number in range(3)}
+    before = store.counts().bytes
+    for start in range(0, 400, 100):
+        ended = [alert(instance=f"x{number}", status="resolved", starts=start, ends=start + 5) for number in range(500)]
+        store.accept(told(*ended), T0 + start, GROUPING)
+    assert store.counts().bytes > before + 500_000
+    assert store.prune(T0 + DAY, larger_than_bytes=before + 100_000) == 0
+    assert kept(store) == ids
+    assert store.counts().bytes <= before + 100_000
+
+
 def test_a_ledger_that_was_begun_without_it_can_shrink(database: Path) -> None:
     database.parent.mkdir()
     with sqlite3.connect(database) as connection:

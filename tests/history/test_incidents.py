@@ -155,20 +155,92 @@ def test_a_resolution_that_overtakes_its_firing_leaves_a_closed_incident_to_be_d
     assert store.take_job(T0 + 200) is not None
 
 
-def test_a_late_copy_of_the_firing_opens_nothing_again(store: IncidentStore) -> None:
+@pytest.mark.parametrize("source", ["webhook", "reconciled"])
+def test_what_fires_with_its_old_start_fires_again_unless_it_may_be_a_late_copy(
+    store: IncidentStore, source: Source
+) -> None:
     accept(store, DOWN)
     accept(store, DOWN_RESOLVED, at=105)
+    assert accept(store, DOWN, at=150, source=source).duplicates == 1
+    assert only(store).state == "closed"
+    assert accept(store, DOWN, at=200, source=source).new == 1
+    assert (only(store).state, only(store).alerts[0].ends_at) == ("open", None)
+    assert accept(store, DOWN_RESOLVED, at=300).closed == (only(store).id,)
+
+
+def test_an_alert_that_begins_again_has_ended_before_though_nobody_said_so(store: IncidentStore) -> None:
+    (first,) = accept(store, DOWN).incidents
+    flapped = accept(store, alert(starts=200), at=210)
+    assert (flapped.incidents, flapped.closed) == ((first,), ())
+    assert [(one.status, one.ends_at) for one in only(store).alerts] == [("resolved", T0 + 200), ("firing", None)]
+    assert accept(store, alert(status="resolved", starts=200, ends=300), at=310).closed == (first,)
+    assert only(store).closed_at == T0 + 300
+
+
+def test_an_incident_closes_when_its_only_alert_begins_again_in_another(store: IncidentStore) -> None:
+    (first,) = accept(store, DOWN).incidents
+    again = accept(store, alert(starts=5000), at=5005)
+    assert (again.opened, again.closed) == (1, (first,))
+    assert len(again.incidents) == 1
+    assert again.incidents > (first,)
+    ended = store.incident(first)
+    assert ended is not None
+    assert (ended.state, ended.closed_at) == ("closed", T0 + 5000)
+
+
+def test_an_alert_that_began_and_ended_again_unseen_ends_the_one_before(store: IncidentStore) -> None:
+    (first,) = accept(store, DOWN).incidents
+    unseen = accept(store, alert(status="resolved", starts=200, ends=250), at=310)
+    assert (unseen.incidents, unseen.closed) == ((), (first,))
+    assert only(store).closed_at == T0 + 200
+
+
+def test_the_end_that_is_told_late_replaces_the_one_that_was_inferred(store: IncidentStore) -> None:
+    (first,) = accept(store, DOWN).incidents
+    accept(store, alert(starts=5000), at=5005)
+    accept(store, DOWN_RESOLVED, at=5010)
+    ended = store.incident(first)
+    assert ended is not None
+    assert (ended.state, ended.closed_at) == ("closed", T0 + 100)
+
+
+@pytest.mark.parametrize("order", [(0, 1, 2), (1, 0, 2), (2, 1, 0), (0, 2, 1)])
+def test_firings_in_any_order_end_each_other_at_the_next_start(store: IncidentStore, order: tuple[int, ...]) -> None:
+    for number in order:
+        accept(store, alert(starts=number * 200), at=500)
+    assert [(one.status, one.ends_at) for one in only(store).alerts] == [
+        ("resolved", T0 + 200), ("resolved", T0 + 400), ("firing", None)]  # fmt: skip
+
+
+def test_a_firing_told_after_a_later_one_of_another_incident_opens_and_closes_its_own(store: IncidentStore) -> None:
+    accept(store, alert(starts=5000), at=5005)
+    late = accept(store, DOWN, at=5010)
+    assert (late.opened, late.closed) == (1, late.incidents)
+    assert store.check() == ()
+
+
+def test_what_fires_a_while_after_a_resolution_that_came_alone_is_open(store: IncidentStore) -> None:
+    accept(store, DOWN_RESOLVED, at=105)
+    late = accept(store, DOWN, at=200)
+    assert (late.opened, late.closed) == (1, ())
+    assert only(store).state == "open"
+    assert accept(store, DOWN_RESOLVED, at=300).closed == late.incidents
+
+
+def test_a_late_copy_of_a_firing_that_was_followed_by_another_is_a_duplicate(store: IncidentStore) -> None:
+    accept(store, DOWN)
+    accept(store, alert(starts=200), at=210)
     assert accept(store, DOWN, at=10_000).duplicates == 1
+    accept(store, alert(status="resolved", starts=200, ends=300), at=11_000)
+    assert accept(store, DOWN, at=11_030).duplicates == 1
     assert only(store).state == "closed"
 
 
-def test_an_alert_that_alertmanager_names_when_asked_fires_again(store: IncidentStore) -> None:
-    accept(store, DOWN)
-    accept(store, DOWN_RESOLVED, at=105)
-    assert accept(store, DOWN, at=150, source="reconciled").duplicates == 1
-    assert accept(store, DOWN, at=200, source="reconciled").new == 1
-    assert (only(store).state, only(store).alerts[0].ends_at) == ("open", None)
-    assert accept(store, DOWN_RESOLVED, at=300).closed == (only(store).id,)
+def test_the_start_at_one_replica_does_not_end_what_another_has_firing(store: IncidentStore) -> None:
+    accept(store, replace(DOWN, fingerprint="a"))
+    accept(store, replace(alert(starts=200), fingerprint="b"), at=210)
+    assert {one.status for one in only(store).alerts} == {"firing"}
+    assert accept(store, replace(alert(status="resolved", starts=200, ends=300), fingerprint="b"), at=310).closed == ()
 
 
 def test_while_one_replica_fires_the_other_does_not_end_the_alert(store: IncidentStore) -> None:

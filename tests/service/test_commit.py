@@ -186,6 +186,80 @@ def test_a_database_that_cannot_be_opened_stops_the_start(tmp_path: Path) -> Non
     commit.stop()
 
 
+def test_what_was_written_to_a_deleted_database_is_not_accepted(store: Store, commit: GroupCommit) -> None:
+    commit.submit(notification("A"), T0).result(10)
+    store.path.unlink()
+    with pytest.raises(StoreError, match="deleted, moved or replaced while it was in use") as raised:
+        commit.submit(notification("B"), T0).result(10)
+    assert str(store.path) in str(raised.value)
+    assert commit.submit(notification("B"), T0).result(10).new == 1
+    assert names(store.path) == {"B"}
+
+
+def test_a_moved_database_is_begun_anew_though_others_still_have_it_open(store: Store, commit: GroupCommit) -> None:
+    commit.submit(notification("A"), T0).result(10)
+    with open_incidents(store.path) as other:
+        other.search(Search())
+        store.path.rename(store.path.with_name("moved.db"))
+        with pytest.raises(StoreError, match="moved"):
+            commit.submit(notification("B"), T0).result(10)
+        assert commit.submit(notification("B"), T0).result(10).new == 1
+        assert other.search(Search()).items
+    assert names(store.path) == {"B"}
+    log = store.path.with_name("history.db-wal.left")
+    log.rename(store.path.with_name("moved.db-wal"))
+    assert names(store.path.with_name("moved.db")) == {"A", "B"}
+
+
+def test_what_was_written_to_a_replaced_database_is_not_accepted(store: Store, commit: GroupCommit) -> None:
+    copy = store.path.with_name("copy.db")
+    with open_incidents(store.path) as other:
+        other.backup(copy)
+    copy.replace(store.path)
+    with pytest.raises(StoreError, match=r"stop the service, remove .*-wal"):
+        commit.submit(notification("A"), T0).result(10)
+
+
+def damaged(path: Path) -> None:
+    """A database whose tables are not what its schema says, as when a log of another one is played into it."""
+    with open_incidents(path) as store:
+        for number in range(400):
+            store.accept(notification(f"A{number}", f"db{number}"), T0, GROUPING)
+    content = bytearray(path.read_bytes())
+    for page in range(len(content) // 4096 // 2, len(content) // 4096):
+        content[page * 4096 : page * 4096 + 64] = b"\xff" * 64
+    path.write_bytes(content)
+
+
+def test_a_damaged_database_stops_the_start_with_the_way_back(tmp_path: Path) -> None:
+    path = tmp_path / "history.db"
+    damaged(path)
+    commit = GroupCommit(lambda: open_incidents(path), GROUPING)
+    with pytest.raises(StoreError, match=r"it is damaged .*restore a backup: stop the service, remove") as raised:
+        commit.start()
+    assert str(path) in str(raised.value)
+    assert "\n" not in str(raised.value)
+    with pytest.raises(Full):
+        commit.submit(notification("A"), T0)
+
+
+def test_a_backup_under_a_log_of_later_stops_the_start(tmp_path: Path) -> None:
+    """What is left when a service is killed, a backup copied over its database, and the log beside it forgotten."""
+    path, copy = tmp_path / "history.db", tmp_path / "copy.db"
+    running = open_incidents(path)
+    running.accept(notification("first"), T0, GROUPING)
+    running.backup(copy)
+    for number in range(600):
+        running.accept(notification(f"A{number}", f"db{number}"), T0, GROUPING)
+    log = path.with_name("history.db-wal").read_bytes()
+    running.close()
+    copy.replace(path)
+    path.with_name("history.db-wal").write_bytes(log)
+    commit = GroupCommit(lambda: open_incidents(path), GROUPING)
+    with pytest.raises(StoreError, match="damaged"):
+        commit.start()
+
+
 def test_another_grouping_holds_from_then_on(store: Store, commit: GroupCommit) -> None:
     (first,) = commit.submit(notification("A"), T0).result(10).incidents
     commit.grouping = Grouping(("alertname",), window=600)

@@ -1,16 +1,21 @@
 """The running service: it starts, reloads and ends as an operator expects, and loses nothing it accepted."""
 
+import asyncio
+import contextlib
+import http.client
+import io
 import json
 import os
 import signal
 import socket
 import subprocess
 import sys
+import threading
 import time
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +24,9 @@ from places import Answer, Got, place, until
 
 from engram_diagnose.history.incidents import open_incidents
 from engram_diagnose.history.records import Search
+from engram_diagnose.service.log import Log
+from engram_diagnose.service.server import Service
+from engram_diagnose.service.settings import Incidents, Settings, Tls
 
 PROGRAM = [sys.executable, "-c", "from engram_diagnose.cli import main; main()"]
 
@@ -56,9 +64,9 @@ class Running:
             with error:
                 return error.code, error.read()
 
-    def end(self, number: int = signal.SIGTERM) -> int:
+    def end(self, number: int = signal.SIGTERM, *, within: float = 30) -> int:
         self.process.send_signal(number)
-        return self.process.wait(30)
+        return self.process.wait(within)
 
 
 Start = Callable[..., Running]
@@ -68,9 +76,9 @@ Start = Callable[..., Running]
 def start(tmp_path: Path) -> Iterator[Start]:
     started: list[Running] = []
 
-    def begin(settings: str = "", *, wait: bool = True, **environment: str) -> Running:
+    def begin(settings: str = "", *, wait: bool = True, listen: str = "127.0.0.1:0", **environment: str) -> Running:
         (tmp_path / "token").write_text("a-token-for-tests\n")
-        lines = f'listen = "127.0.0.1:0"\ndatabase = "history.db"\n{settings}\n[auth]\nbearer_token_files = ["token"]\n'
+        lines = f'listen = "{listen}"\ndatabase = "history.db"\n{settings}\n[auth]\nbearer_token_files = ["token"]\n'
         (tmp_path / "serve.toml").write_text(lines)
         with (tmp_path / "log").open("wb") as log:
             process = subprocess.Popen(
@@ -180,6 +188,82 @@ def test_what_a_reload_cannot_change_is_named(start: Start) -> None:
     path.write_text(path.read_text().replace("127.0.0.1:0", "127.0.0.1:1"))
     service.process.send_signal(signal.SIGHUP)
     assert service.until("restart to change these")["settings"] == ["listen"]
+
+
+def test_a_reload_takes_authentication_off_no_socket_that_others_reach(start: Start) -> None:
+    service = start(listen="0.0.0.0:0")
+    path = service.folder / "serve.toml"
+    alone = path.read_text().replace("0.0.0.0:0", "127.0.0.1:0").partition("[auth]")[0]
+    path.write_text(f'{alone}[incidents]\nignore = ["RecallLatencyHigh"]\n')
+    service.process.send_signal(signal.SIGHUP)
+    reason = service.until("not reloaded")["reason"]
+    assert "only a restart changes listen" in reason
+    assert "listen = '0.0.0.0:0' can be reached from other hosts, and nobody is asked who they are" in reason
+    status, answer = service.ask("/-/reload", b"")
+    assert (status, json.loads(answer)["reloaded"]) == (500, False)
+    assert reason in json.loads(answer)["detail"]
+    with pytest.raises(urllib.error.HTTPError, match="401"):
+        urllib.request.urlopen(f"http://127.0.0.1:{service.port}/metrics", timeout=20)
+    assert json.loads(service.ask("/api/v1/alerts", notification(1))[1])["ignored"] == 0
+
+
+def test_what_only_a_restart_changes_stays_in_force_after_each_reload(start: Start) -> None:
+    service = start(listen="0.0.0.0:0")
+    path = service.folder / "serve.toml"
+    with_auth = path.read_text().replace("0.0.0.0:0", "127.0.0.1:0")
+    path.write_text(with_auth)
+    assert service.ask("/-/reload", b"")[0] == 200
+    path.write_text(with_auth.partition("[auth]")[0])
+    status, answer = service.ask("/-/reload", b"")
+    assert status == 500
+    assert b"0.0.0.0:0" in answer
+    assert service.ask("/metrics")[0] == 200
+
+
+def test_a_certificate_that_cannot_be_renewed_keeps_the_other_settings_as_well(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The names in force are those of the start; what the file names now is not what would be presented."""
+    (tmp_path / "cert.pem").write_text("half a certif")
+    before = Settings(
+        database=tmp_path / "history.db", tls=Tls(certificate=tmp_path / "cert.pem", key=tmp_path / "cert.pem")
+    )
+    after = replace(before, tls=Tls(), incidents=Incidents(ignore=("RecallLatencyHigh",)))
+    service = Service(before, lambda: after, Log(io.StringIO()))
+
+    async def reload(*_: object, **__: object) -> None:
+        raise AssertionError("the rules were changed over to before the certificate was looked at")
+
+    monkeypatch.setattr(service._supervisor, "reload", reload)
+    problem = asyncio.run(service.reload())
+    assert problem is not None
+    assert "cert.pem" in problem
+    assert service.services.settings == before
+
+
+@pytest.mark.parametrize("by", ["signal", "call"])
+def test_stopped_during_a_reload_it_does_not_wait_for_a_worker_that_hangs(start: Start, by: str) -> None:
+    service = start("[limits]\ndeadline_seconds = 1\n")
+    worker = service.until("worker ready")["pid"]
+    os.kill(worker, signal.SIGSTOP)
+
+    def call() -> None:
+        with contextlib.suppress(OSError, http.client.HTTPException):
+            service.ask("/-/reload", b"")
+
+    if by == "signal":
+        service.process.send_signal(signal.SIGHUP)
+    else:
+        threading.Thread(target=call).start()
+    end = time.monotonic() + 30
+    while sum(line["event"] == "worker ready" for line in service.said()) < 2:
+        assert time.monotonic() < end
+        time.sleep(0.05)
+    assert service.end(within=60) == 0
+    for line in service.said():
+        if line["event"] == "worker ready":
+            with pytest.raises(ProcessLookupError):
+                os.kill(line["pid"], 0)
 
 
 def test_systemd_is_told_when_it_is_ready_reloads_and_stops(start: Start, tmp_path: Path) -> None:

@@ -389,6 +389,97 @@ async def test_a_reload_ends_a_worker_that_hangs(database: Path) -> None:
         await eventually(lambda: stage.done(incident), "the other job")
 
 
+async def stopped_while_reloading(database: Path, *, cancelled: bool) -> None:
+    from engram_diagnose.service import supervisor as module
+
+    async with at_work(database, replace(SETTINGS, worker=replace(SETTINGS.worker, deadline_seconds=60))) as stage:
+        (stuck,) = stage.accept("hang-1")
+        await eventually(lambda: stage.supervisor.state.incident == stuck, "the job to be taken")
+        usual, module._STOP_SECONDS = module._STOP_SECONDS, 0.5  # type: ignore[misc]
+        try:
+            reloading = asyncio.create_task(stage.supervisor.reload())
+            await eventually(lambda: len(stage.logged("worker ready")) == 2, "the new worker")
+            await asyncio.sleep(0.1)
+            if cancelled:
+                reloading.cancel()
+            begun = time.monotonic()
+            await stage.supervisor.stop()
+            assert time.monotonic() - begun < 5
+        finally:
+            module._STOP_SECONDS = usual  # type: ignore[misc]
+        for line in stage.logged("worker ready"):
+            with pytest.raises(ProcessLookupError):
+                os.kill(line["pid"], 0)
+        assert stage.job(stuck)[:2] == ("queued", 0)
+        if not cancelled:
+            assert await reloading == "the service stops"
+        assert await stage.supervisor.reload() == "the service stops"
+        assert stage.supervisor.state.state == "stopped"
+
+
+@in_a_loop
+async def test_stopping_during_a_reload_ends_both_workers_soon(database: Path) -> None:
+    await stopped_while_reloading(database, cancelled=False)
+
+
+@in_a_loop
+async def test_stopping_ends_both_workers_though_whoever_asked_for_the_reload_is_gone(database: Path) -> None:
+    await stopped_while_reloading(database, cancelled=True)
+
+
+@in_a_loop
+async def test_stopping_while_the_new_worker_comes_up_ends_it_as_well(database: Path) -> None:
+    async with at_work(database) as stage:
+        started = stage.supervisor.state.started
+        reloading = asyncio.create_task(stage.supervisor.reload())
+        await eventually(lambda: stage.supervisor.state.started > started, "the new worker to be started")
+        begun = time.monotonic()
+        await stage.supervisor.stop()
+        assert time.monotonic() - begun < 5
+        assert await reloading == "the service stops"
+
+
+@in_a_loop
+async def test_what_refuses_last_keeps_the_old_rules_and_settings(database: Path) -> None:
+    pack = database.with_name("pack.yaml")
+    pack.write_text(GOOD)
+    async with at_work(database, replace(SETTINGS, rules=(pack,))) as stage:
+        problem = await stage.supervisor.reload(SETTINGS, seal=lambda: "the certificate is gone")
+        assert problem == "the certificate is gone"
+        (incident,) = stage.accept("db1:7432")
+        await eventually(lambda: stage.done(incident), "a diagnosis")
+        assert stage.supervisor.state.packs["site"] == "1"
+        assert stage.supervisor.state.crashed == 0
+
+
+@in_a_loop
+async def test_a_reload_queues_again_what_a_full_disk_kept_before_a_worker_takes_jobs(database: Path) -> None:
+    from engram_diagnose.service import supervisor as module
+
+    def refused(_: Path | None) -> IncidentStore:
+        raise StoreError("the disk is full; make room")
+
+    async with at_work(database) as stage:
+        (incident,) = stage.accept("slow-1")
+        await eventually(lambda: stage.supervisor.state.incident == incident, "the job to be taken")
+        usual, module._FIRST_PAUSE_SECONDS = module._FIRST_PAUSE_SECONDS, 30.0  # type: ignore[misc]
+        module.open_incidents = refused
+        try:
+            os.kill(stage.supervisor.state.pid, signal.SIGKILL)
+            await eventually(lambda: stage.supervisor.state.state == "waiting", "its end to be noticed")
+            problem = await stage.supervisor.reload()
+            assert problem is not None
+            assert "the disk is full" in problem
+            assert not stage.supervisor.state.ready
+            module.open_incidents = open_incidents
+            assert await stage.supervisor.reload() is None
+            await eventually(lambda: stage.done(incident), "the diagnosis")
+        finally:
+            module.open_incidents = open_incidents
+            module._FIRST_PAUSE_SECONDS = usual  # type: ignore[misc]
+        assert len(stage.logged("job queued again")) == 1
+
+
 @in_a_loop
 async def test_a_worker_that_cannot_come_up_is_tried_again_less_and_less_often(database: Path) -> None:
     async with at_work(database) as stage:

@@ -2,7 +2,8 @@
 Notifications become alerts, and alerts incidents.
 
 An alert is known by its identity and the start of its firing. What is told of it twice counts as a duplicate, in
-whatever order it comes: a resolution before its firing leaves what the right order would have left.
+whatever order it comes: a resolution before its firing leaves what the right order would have left. What began again
+later had ended before, also where nobody told of the end: Alertmanager tells of an alert only as it is.
 """
 
 import hashlib
@@ -43,6 +44,7 @@ class _Known:
     starts_at: float
     ends_at: float | None
     resolved_received: float | None
+    resolved_times: int
 
 
 def accept(
@@ -60,6 +62,7 @@ def accept(
             _firing(acceptance, alert, known)
         else:
             _resolved(acceptance, alert, known)
+        _end_earlier(acceptance, alert, alert.starts_at if known is None else known.starts_at)
     closed = [incident for incident in sorted(acceptance.changed) if _settle(acceptance, incident)]
     found = tuple(sorted(acceptance.incidents))
     return Accepted(found, acceptance.new, acceptance.duplicates, acceptance.opened, tuple(closed))
@@ -81,7 +84,7 @@ def _known(connection: Connection, alert: Alert, tolerance: float) -> _Known | N
 
 
 _NEAR = """
-    SELECT id, incident, status, starts_at, ends_at, resolved_received FROM alerts
+    SELECT id, incident, status, starts_at, ends_at, resolved_received, resolved_times FROM alerts
     WHERE identity = ? AND starts_at BETWEEN ? AND ? ORDER BY abs(starts_at - ?), starts_at
 """
 
@@ -101,20 +104,21 @@ def _firing(acceptance: _Acceptance, alert: Alert, known: _Known | None) -> None
     if known is None:
         incident = _incident_for(acceptance, alert)
         number = _insert(acceptance, alert, incident)
-    elif known.incident is None:  # its resolution overtook it
+        if _end_by_later(acceptance, alert, number):
+            acceptance.changed.add(incident)
+    elif known.incident is None:  # its resolution overtook it, or all of it before was missed
         incident, number = _incident_for(acceptance, alert), known.id
+        if _fires_again(acceptance, alert, known):
+            acceptance.connection.execute(_FIRES, (number,))
         acceptance.connection.execute(
             "UPDATE alerts SET incident = ?, fired_received = ?, fired_times = 1 WHERE id = ?",
             (incident, acceptance.received, number),
         )
         acceptance.changed.add(incident)
-    elif _fires_again(acceptance, known):
+    elif _fires_again(acceptance, alert, known):
         incident, number = known.incident, known.id
-        acceptance.connection.execute(
-            "UPDATE alerts SET status = 'firing', ends_at = NULL, resolved_received = NULL,"
-            " fired_times = fired_times + 1 WHERE id = ?",
-            (number,),
-        )
+        acceptance.connection.execute("UPDATE alerts SET fired_times = fired_times + 1 WHERE id = ?", (number,))
+        acceptance.connection.execute(_FIRES, (number,))
         acceptance.changed.add(incident)
     else:
         _again(acceptance, known, "fired_times")
@@ -125,23 +129,74 @@ def _firing(acceptance: _Acceptance, alert: Alert, known: _Known | None) -> None
     acceptance.firing[number] = alert.fingerprint
 
 
-def _fires_again(acceptance: _Acceptance, known: _Known) -> bool:
-    """
-    Whether Alertmanager, asked what fires, names an alert that was resolved a while ago.
+_FIRES = "UPDATE alerts SET status = 'firing', ends_at = NULL, resolved_received = NULL WHERE id = ?"
 
-    It takes an alert for resolved when Prometheus falls silent, and has it fire again with the old start. What it says
-    when asked is how things are; a notification may be a late copy of how they were.
+
+def _fires_again(acceptance: _Acceptance, alert: Alert, known: _Known) -> bool:
     """
-    if acceptance.source != "reconciled" or known.resolved_received is None:
+    Whether an alert fires that was resolved a while ago.
+
+    Alertmanager takes an alert for resolved when Prometheus falls silent, and has it fire again with the old start.
+    Shortly after the resolution the firing may be a late copy, and it is one where the alert began again since.
+    """
+    if known.resolved_received is None:
         return False
-    return acceptance.received - known.resolved_received > acceptance.grouping.tolerance
+    recent = acceptance.received - acceptance.grouping.tolerance
+    if known.resolved_received >= recent:
+        return False
+    later = acceptance.connection.execute(_LATER, (*_after(acceptance, alert, known.starts_at), recent))
+    return later.fetchone() is None
+
+
+_ONE_SENDER = "(fingerprint = '' OR ? = '' OR fingerprint = ?)"
+"""What one replica tells does not end what another has firing."""
+_LATER = f"""
+    SELECT 1 FROM alerts WHERE identity = ? AND starts_at > ? AND {_ONE_SENDER}
+    AND (status = 'firing' OR resolved_received >= ?) LIMIT 1
+"""  # noqa: S608 -- ours
+_NEXT = f"SELECT min(starts_at) FROM alerts WHERE identity = ? AND starts_at > ? AND {_ONE_SENDER}"  # noqa: S608 -- ours
+_EARLIER = f"""
+    SELECT id, incident FROM alerts WHERE identity = ? AND starts_at < ? AND {_ONE_SENDER}
+    AND (status = 'firing' OR (resolved_times = 0 AND ends_at > ?))
+"""  # noqa: S608 -- ours
+
+
+def _after(acceptance: _Acceptance, alert: Alert, start: float) -> tuple[str, float, str, str]:
+    return alert.identity, start + acceptance.grouping.tolerance, alert.fingerprint, alert.fingerprint
+
+
+def _end_by_later(acceptance: _Acceptance, alert: Alert, number: int) -> bool:
+    """End a firing whose news came after that of a later one; whether there is one."""
+    (end,) = acceptance.connection.execute(_NEXT, _after(acceptance, alert, alert.starts_at)).fetchone()
+    if end is not None:
+        _end_at(acceptance, number, end)
+    return end is not None
+
+
+def _end_earlier(acceptance: _Acceptance, alert: Alert, start: float) -> None:
+    """An alert that begins has ended before, though its resolution was never sent: it was over within an interval."""
+    before = start - acceptance.grouping.tolerance
+    rows = acceptance.connection.execute(
+        _EARLIER, (alert.identity, before, alert.fingerprint, alert.fingerprint, start)
+    )  # fmt: skip
+    for number, incident in rows.fetchall():
+        _end_at(acceptance, number, start)
+        acceptance.changed.add(incident)
+
+
+def _end_at(acceptance: _Acceptance, number: int, end: float) -> None:
+    acceptance.connection.execute(
+        "UPDATE alerts SET status = 'resolved', ends_at = ?, resolved_received = coalesce(resolved_received, ?)"
+        " WHERE id = ?",
+        (end, acceptance.received, number),
+    )
 
 
 def _resolved(acceptance: _Acceptance, alert: Alert, known: _Known | None) -> None:
     if known is None:
         _insert(acceptance, alert, None)
         acceptance.new += 1
-    elif known.status == "resolved" or _another_fires(acceptance, alert, known):
+    elif _has_ended(known) or _another_fires(acceptance, alert, known):
         _again(acceptance, known, "resolved_times")
     else:
         acceptance.connection.execute(
@@ -153,6 +208,11 @@ def _resolved(acceptance: _Acceptance, alert: Alert, known: _Known | None) -> No
         if known.incident is not None:
             acceptance.incidents.add(known.incident)
             acceptance.changed.add(known.incident)
+
+
+def _has_ended(known: _Known) -> bool:
+    """Whether its end was told; one that was only inferred gives way to the one that is told."""
+    return known.status == "resolved" and known.resolved_times > 0
 
 
 def _another_fires(acceptance: _Acceptance, alert: Alert, known: _Known) -> bool:

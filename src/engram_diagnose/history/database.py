@@ -2,8 +2,10 @@
 The file behind the ledger and the incidents: opening it, transactions, and what to say of it when it fails.
 """
 
+import fcntl
 import os
 import sqlite3
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
@@ -18,6 +20,11 @@ _BUSY_SECONDS: Final = 5.0
 _LOG_BYTES: Final = 16 << 20
 """What the write-ahead log may keep of the disk between two bursts."""
 _INCREMENTAL: Final = 2
+_CHECK_BYTES: Final = 512 << 20
+_CHECK_SECONDS: Final = 1.0
+"""What a look for damage may take; an older SQLite may not look at the time, so the size is bounded too."""
+_CHECK_STEPS: Final = 1000
+"""SQLite's steps between two looks at the time."""
 _FOLDER: Final = "check the folder's owner and mode, or name another one with {by}"
 _STATE: Final = "ENGRAM_DIAGNOSE_STATE"
 """What names the folder where nobody named the file."""
@@ -52,11 +59,20 @@ class Database:
     One thread at a time may use it, and any may close it.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path, kind: type[HistoryError], *, named_by: str) -> None:
+    def __init__(
+        self,
+        connection: sqlite3.Connection,
+        path: Path,
+        kind: type[HistoryError],
+        *,
+        named_by: str,
+        opened: tuple[int, int] | None,
+    ) -> None:
         self.connection = connection
         self.path = path
         self.kind = kind
         self._named_by = named_by
+        self._opened = opened
 
     def close(self) -> None:
         """Nothing is lost without it."""
@@ -65,9 +81,15 @@ class Database:
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """A transaction that writes: whole, or not at all."""
+        """
+        A transaction that writes: whole, or not at all.
+
+        Raises as well where the file is no longer the one at its path: nobody would find what was written.
+        """
         with self._explained(), self._transaction("IMMEDIATE"):
             yield self.connection
+        if _identity(self.path) != self._opened:
+            raise self.kind(f"{self.path}: {_GONE.format(self.path)}")
 
     @contextmanager
     def reading(self) -> Iterator[sqlite3.Connection]:
@@ -117,21 +139,64 @@ def open_database(
     `named_by` is the option or variable that the path came from, for advice on another.
     """
     with explained(path, kind, named_by=named_by):
+        if not read_only:
+            _make(path)
+        opened = _identity(path)  # before it is opened: one that is replaced in between is then noticed
         connection = _connect_to_read(path, busy_seconds) if read_only else _connect(path, busy_seconds)
         try:
             _prepare(connection, read_only)
         except BaseException:
             connection.close()
             raise
-    return Database(connection, path, kind, named_by=named_by)
+    return Database(connection, path, kind, named_by=named_by, opened=opened)
+
+
+def _make(path: Path) -> None:
+    """SQLite gives its files the mode of the database, which is why that is made before it is opened."""
+    if path.exists():
+        return
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with _alone_in(path.parent):
+        if not path.exists():
+            _put_leftovers_aside(path)
+            with suppress(FileExistsError):
+                os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """While nobody else makes a database there; closing lets the next one in."""
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        with suppress(OSError):  # some file systems have no such locks
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _put_leftovers_aside(path: Path) -> None:
+    """
+    What a database that is gone has left, so that a new one does not take it for its own.
+
+    Its log is kept: with the database that was moved away it is whole.
+    """
+    log = path.with_name(f"{path.name}-wal")
+    with suppress(FileNotFoundError):
+        log.replace(path.with_name(f"{log.name}.left"))
+    path.with_name(f"{path.name}-shm").unlink(missing_ok=True)
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    """Device and inode of what is at `path` now; None where nothing is."""
+    try:
+        found = os.stat(path)  # asked at every write: a Path takes twice as long
+    except FileNotFoundError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 def _connect(path: Path, busy_seconds: float) -> sqlite3.Connection:
-    """SQLite gives its files the mode of the database, which is why that is made before it is opened."""
-    if not path.exists():
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        with suppress(FileExistsError):
-            os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY, 0o600))
     return sqlite3.connect(path, timeout=busy_seconds, isolation_level=None, check_same_thread=False)
 
 
@@ -155,6 +220,35 @@ def _prepare(connection: sqlite3.Connection, read_only: bool) -> None:
         # While another process uses the file it stays as it is, which is slower and no less safe.
         with suppress(sqlite3.OperationalError):
             connection.execute("PRAGMA journal_mode = WAL")
+
+
+def refuse_damaged(path: Path, kind: type[HistoryError]) -> None:
+    """Raises `kind` where SQLite finds damage in the database at `path`, within the size and time that there is."""
+    with explained(path, kind):
+        if path.stat().st_size > _CHECK_BYTES:
+            return
+        connection = _connect_to_read(path, _BUSY_SECONDS)
+        try:
+            problem = _damage(connection)
+        finally:
+            connection.close()
+    if problem is not None:
+        raise kind(f"{path}: it is damaged ({problem}); {_RESTORE.format(path)}")
+
+
+def _damage(connection: sqlite3.Connection) -> str | None:
+    """The first thing that is wrong, on one line."""
+    end = time.monotonic() + _CHECK_SECONDS
+    connection.set_progress_handler(lambda: time.monotonic() > end, _CHECK_STEPS)
+    try:
+        said = str(connection.execute("PRAGMA quick_check(1)").fetchone()[0])
+    except sqlite3.DatabaseError as error:
+        if _code(error) == sqlite3.SQLITE_CORRUPT:
+            return str(error)
+        if _code(error) == sqlite3.SQLITE_INTERRUPT:  # the time is over
+            return None
+        raise
+    return None if said == "ok" else " ".join(said.split())
 
 
 def let_shrink(database: Database) -> None:
@@ -202,6 +296,15 @@ def explained(path: Path, kind: type[HistoryError], *, named_by: str = _STATE) -
 
 _MOVE: Final = (
     "if this is new, move the file away (mv '{0}' '{0}.broken'): a new one is begun, and nothing else is lost"
+)
+_GONE: Final = (
+    "the file was deleted, moved or replaced while it was in use; what was just written is not in it, and it is opened"
+    " again for what comes next. To put a backup in its place, stop the service, remove '{0}-wal' and '{0}-shm', copy"
+    " the backup, and start"
+)
+_RESTORE: Final = (
+    "restore a backup: stop the service, remove '{0}-wal' and '{0}-shm', copy the backup to '{0}', and start; without"
+    " a backup, move the file away (mv '{0}' '{0}.broken'), and a new one is begun"
 )
 _BY_ENTRY: Final = (sqlite3.SQLITE_CONSTRAINT, sqlite3.SQLITE_TOOBIG, sqlite3.SQLITE_MISMATCH)
 

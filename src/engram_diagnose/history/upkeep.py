@@ -52,13 +52,14 @@ def prune(
 
 def _remove(database: Database, before: float | None, down_to: int | None, pause: Pause) -> int:
     removed = 0
+    while _forget_some(database, before, down_to):  # first: they are worth less than any incident
+        if pause(_PAUSE_SECONDS):
+            return removed
     while ids := _removable(database, before):
         found = _remove_these(database, ids, before, down_to, pause)
         removed += found
         if found < len(ids):  # small enough, told to stop, or something happened to one of them
             break
-    while _forget_some(database, before, down_to) and not pause(_PAUSE_SECONDS):
-        pass
     return removed
 
 

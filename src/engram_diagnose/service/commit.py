@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from threading import Condition, Thread
 from typing import Final
 
+from engram_diagnose.history.database import refuse_damaged
 from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, Source, StoreError
 from engram_diagnose.service.model import Notification
 
@@ -50,7 +51,7 @@ class GroupCommit:
         self._started: Future[None] = Future()
 
     def start(self) -> None:
-        """Open the database and begin; raises `StoreError`."""
+        """Open the database and begin; raises `StoreError`, for one that is damaged as well."""
         self._accepting = True
         self._thread.start()
         self._started.result()
@@ -88,7 +89,7 @@ class GroupCommit:
 
     def _run(self) -> None:
         try:
-            self._store = self._open()
+            self._store = self._opened()
         except Exception as error:
             self._accepting = False
             self._started.set_exception(error)
@@ -136,7 +137,7 @@ class GroupCommit:
 
     def _written(self, batch: list[_Waiting]) -> list[Accepted]:
         if self._store is None:
-            self._store = self._open()
+            self._store = self._opened()
         try:
             notifications = [(waiting.notification, waiting.received) for waiting in batch]
             return self._store.accept_many(notifications, self.grouping, source=batch[0].source)
@@ -144,6 +145,16 @@ class GroupCommit:
             if not _is_by_entry(error):
                 self._close()
             raise
+
+    def _opened(self) -> IncidentStore:
+        """What is accepted into a damaged database may be lost."""
+        store = self._open()
+        try:
+            refuse_damaged(store.path, StoreError)
+        except BaseException:
+            store.close()
+            raise
+        return store
 
     def _close(self) -> None:
         if self._store is not None:

@@ -8,6 +8,7 @@ import socket
 import threading
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, Final
 
@@ -19,16 +20,18 @@ from engram_diagnose.service.commit import GroupCommit
 from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.hidden import Secrets
 from engram_diagnose.service.listening import (
+    ListenError,
     Server,
     bound_socket,
     bounds_of,
     load_certificate,
     log_through,
     server_of,
+    tls_context,
 )
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.metrics import Metrics, Running
-from engram_diagnose.service.reading import SettingsError
+from engram_diagnose.service.reading import SettingsError, contradictions
 from engram_diagnose.service.reconcile import Reconciler
 from engram_diagnose.service.security import unusable_secrets
 from engram_diagnose.service.services import Services
@@ -262,21 +265,28 @@ class Service:
 
     async def _reload(self) -> str | None:
         try:
-            settings = await asyncio.to_thread(self._reread)
-        except SettingsError as error:
+            found = await asyncio.to_thread(self._reread)
+            before, settings = self.services.settings, _held_over(self.services.settings, found)
+            changed = [name for name in FIXED if _at(before, name) != _at(found, name)]
+            if problems := list(contradictions(settings)):
+                return f"only a restart changes {', '.join(changed) or 'these'}; until then: {'; '.join(problems)}"
+            await asyncio.to_thread(tls_context, settings.tls)
+        except (SettingsError, ListenError) as error:
             return str(error)
         if problems := unusable_secrets(settings.auth):
             return "; ".join(problems)
-        if problem := await self._supervisor.reload(settings):
+        if problem := await self._supervisor.reload(settings, seal=self._renew_certificate):
             return problem
-        self._say_fixed(self.services.settings, settings)
+        if changed:
+            self._log.warning("restart to change these", settings=changed)
         self.services.settings = settings
         self._commit.grouping = grouping_of(settings)
         self._courier.use(settings)
         self._reconciler.use(settings)
-        return self._renew_certificate()
+        return None
 
     def _renew_certificate(self) -> str | None:
+        """Present the certificate as it is now; the reason why not, and then the former one stays."""
         tls = self.services.settings.tls
         context = self._server.tls if self._server else None
         if context is None or tls.certificate is None or tls.key is None:
@@ -287,17 +297,24 @@ class Service:
             return str(error)
         return None
 
-    def _say_fixed(self, before: Settings, after: Settings) -> None:
-        changed = [name for name in FIXED if _at(before, name) != _at(after, name)]
-        if changed:
-            self._log.warning("restart to change these", settings=changed)
-
 
 def _at(settings: Settings, dotted: str) -> object:
     found: object = settings
     for name in dotted.split("."):
         found = getattr(found, name)
     return found
+
+
+def _held_over(before: Settings, after: Settings) -> Settings:
+    """The settings after a reload: what is fixed stays as it was before."""
+    for dotted in FIXED:
+        after = _with(after, dotted.split("."), _at(before, dotted))
+    return after
+
+
+def _with(table: Any, names: Sequence[str], value: object) -> Any:
+    name, *inner = names
+    return replace(table, **{name: _with(getattr(table, name), inner, value) if inner else value})
 
 
 def _routes(services: Services) -> Sequence[BaseRoute]:

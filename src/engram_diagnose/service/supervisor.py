@@ -24,6 +24,7 @@ _FIRST_PAUSE_SECONDS: Final = 0.05
 _LONGEST_PAUSE_SECONDS: Final = 30.0
 _STOP_SECONDS: Final = 10.0
 """How long a job in hand may take when the service stops."""
+_END: Final = "the service stops"
 _OWN_ENDS: Final = 4
 """How much more often than a worker's a service's own end must have met a diagnosis for that to be suspicious."""
 
@@ -70,6 +71,10 @@ def _no_one(_: Event) -> None:
     return
 
 
+def _no_objection() -> str | None:
+    return None
+
+
 class Supervisor:
     """
     Keeps one worker. All of it runs in one event loop.
@@ -103,6 +108,7 @@ class Supervisor:
         self._keeping: asyncio.Task[None] | None = None
         self._failures = 0
         self._owed: _Reclaim | None = None
+        self._reloads: set[asyncio.Task[str | None]] = set()
 
     @property
     def state(self) -> WorkerState:
@@ -135,14 +141,24 @@ class Supervisor:
         if self._worker is not None:
             self._worker.wake()
 
-    async def reload(self, settings: Settings | None = None) -> str | None:
+    async def reload(
+        self, settings: Settings | None = None, *, seal: Callable[[], str | None] = _no_objection
+    ) -> str | None:
         """
         Change over to the rules as they are in their files now, and to other settings where they are given.
 
         A new worker has to come up with them first. Where it does not, the old one stays, and the reason is returned.
+        `seal` is called last, when nothing else can fail; where it returns a reason, the old rules and settings stay.
+        A caller that is cancelled leaves nothing half done: the change goes on, and `stop` waits for it.
         """
+        task = asyncio.create_task(self._changed(settings, seal))
+        self._reloads.add(task)
+        task.add_done_callback(self._reloads.discard)
+        return await asyncio.shield(task)
+
+    async def _changed(self, settings: Settings | None, seal: Callable[[], str | None]) -> str | None:
         async with self._lock:
-            problem = await self._reload(settings or self._settings)
+            problem = _END if self._stopping.is_set() else await self._reload(settings or self._settings, seal)
         self._state = replace(self._state, reload_problem=problem or "")
         if problem:
             self._log.error("reload refused", error=problem)
@@ -152,12 +168,13 @@ class Supervisor:
         """End the worker once it is done with the job in hand, or after a while; that job is then queued again."""
         self._stopping.set()
         if self._coming is not None:
-            self._coming.kill("the service stops")
+            self._coming.kill(_END)
             await asyncio.wait([self._coming.ended])
         async with self._lock:
             worker, self._worker = self._worker, None
             if worker is not None and not await self._ended(worker, _STOP_SECONDS):
                 await self._give_back()
+        await asyncio.gather(*self._reloads, return_exceptions=True)
         if self._keeping is not None:
             await self._keeping
         self._state = replace(self._state, state="stopped", pid=0, incident="")
@@ -190,8 +207,7 @@ class Supervisor:
                 await self._bury(dead)
             if self._order is None or (dead is not None and self._failures > 1):
                 return
-            if self._owed is not None:
-                await self._reclaim(self._owed)
+            await self._settle()
             worker = await self._launch(self._order)
             if worker is not None and worker.ready.result():
                 self._take_over(worker)
@@ -204,8 +220,12 @@ class Supervisor:
     async def _pause(self) -> None:
         wait = min(_FIRST_PAUSE_SECONDS * 2.0 ** min(self._failures, 20), _LONGEST_PAUSE_SECONDS)
         self._state = replace(self._state, state="waiting", pid=0, incident="")
+        await self._unless_stopping(wait)
+
+    async def _unless_stopping(self, seconds: float, *others: "asyncio.Task[int]") -> None:
+        """Wait for one of the others, for so long at most, and no longer once the service stops."""
         stopping = asyncio.create_task(self._stopping.wait())
-        await asyncio.wait([stopping], timeout=wait)
+        await asyncio.wait([stopping, *others], timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
         stopping.cancel()
 
     async def _launch(self, order: Order) -> WorkerProcess | None:
@@ -218,6 +238,8 @@ class Supervisor:
         except OSError as error:
             self._note_failure(f"no process can be started: {error.strerror or error}")
             return None
+        if self._stopping.is_set():  # only now is there something to end
+            worker.kill(_END)
         if not await worker.ready:
             await worker.ended
         self._coming = None
@@ -229,32 +251,48 @@ class Supervisor:
         worker.begin()
         worker.wake()
 
-    async def _reload(self, settings: Settings) -> str | None:
+    async def _reload(self, settings: Settings, seal: Callable[[], str | None]) -> str | None:
         try:
             order = await asyncio.to_thread(order_of, settings, self._path, diagnose=self._diagnose)
-        except RuleBaseError as error:
+            await self._settle()
+        except (RuleBaseError, StoreError) as error:
             return str(error)
         new = await self._launch(order)
         if new is None:
             return self._state.problem
         if not new.ready.result():
             return cause_of_death(new, new.ended.result())
-        old, self._worker = self._worker, None
-        try:
-            if old is not None and not await self._ended(old, settings.worker.deadline_seconds):
-                await self._bury(old)
-        except StoreError as error:
-            new.kill("what the worker before it had in hand cannot be queued again")
-            self._note_failure(str(error))
-            return str(error)
+        if problem := await self._make_room(settings.worker.deadline_seconds) or seal():
+            new.kill(problem)
+            await new.ended
+            return problem
         self._settings = settings
         self._take_over(new)
+        return None
+
+    async def _make_room(self, seconds: float) -> str | None:
+        """End the worker there is, so that another can take its place; the reason why none can."""
+        old, self._worker = self._worker, None
+        clean = old is None or await self._ended(old, seconds)
+        if self._stopping.is_set():
+            if not clean:
+                await self._give_back()
+            return _END
+        try:
+            if old is not None and not clean:
+                await self._bury(old)
+        except StoreError as error:
+            self._note_failure(str(error))
+            return str(error)
         return None
 
     async def _ended(self, worker: WorkerProcess, seconds: float) -> bool:
         """Have a worker end; whether it did so by itself, and has nothing in hand."""
         worker.finish()
-        await asyncio.wait([worker.ended], timeout=seconds)
+        await self._unless_stopping(seconds, worker.ended)
+        if self._stopping.is_set():
+            seconds = _STOP_SECONDS
+            await asyncio.wait([worker.ended], timeout=seconds)
         if not worker.ended.done():
             worker.kill(f"it did not end within {seconds:g} s")
         return await worker.ended == 0
@@ -317,6 +355,11 @@ class Supervisor:
             else:
                 self._log.warning("job queued again", incident=job.incident, attempt=job.attempts)
         self._owed = None
+
+    async def _settle(self) -> None:
+        """Queue again what could not be, the last time; raises `StoreError`."""
+        if self._owed is not None:
+            await self._reclaim(self._owed)
 
     def _reclaimed(self, how: "_Reclaim", now: float) -> tuple[Job, ...]:
         with open_incidents(self._path) as store:
