@@ -29,6 +29,7 @@ from engram_diagnose.reference.fact_entry import (
     source_line,
     target_blocks,
 )
+from engram_diagnose.reference.files import stale_files, write_files
 from engram_diagnose.reference.formula_entry import formula_words
 from engram_diagnose.reference.index import Index, index_of
 from engram_diagnose.reference.rule_entry import fact_link, rule_blocks, rule_link
@@ -258,24 +259,12 @@ _PAGES: Final[Mapping[str, tuple[str, Callable[[Index], Iterable[Block]]]]] = {
 
 def stale_pages(folder: Path, index: Index) -> list[str]:
     """The generated pages that a folder lacks, or holds as they were before the rules changed."""
-    return [name for name, text in pages(index).items() if _read(folder / name) != text]
+    return stale_files(folder, pages(index))
 
 
 def write_pages(folder: Path, index: Index) -> list[str]:
     """Write the pages that changed, and give their names. Raises `OSError` when the folder cannot be written."""
-    folder.mkdir(parents=True, exist_ok=True)
-    made = pages(index)
-    stale = [name for name, text in made.items() if _read(folder / name) != text]
-    for name in stale:
-        (folder / name).write_text(made[name], encoding="utf-8", newline="\n")
-    return stale
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    return write_files(folder, pages(index))
 
 
 __all__ = ["index_of", "pages", "stale_pages", "write_pages"]

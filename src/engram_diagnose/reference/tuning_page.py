@@ -24,6 +24,7 @@ from engram_diagnose.reference.block import (
 )
 from engram_diagnose.reference.example_configuration import example_configurations
 from engram_diagnose.reference.fact_entry import key_default, kind_words
+from engram_diagnose.reference.files import read_file, stale_files, write_files
 from engram_diagnose.reference.formula_entry import sized_by
 from engram_diagnose.reference.index import Index
 
@@ -58,31 +59,19 @@ _CLASSES: Final = {"reload": "reload", "restart": "restart", "reindex": "index r
 def operations_files(folder: Path, index: Index) -> dict[str, str]:
     """Every file that is made, by its name within `folder`; the page with what is written by hand in it."""
     configurations = example_configurations(index.loaded)
-    return {PAGE: _page(_read(folder / PAGE) or "", index)} | {
+    return {PAGE: _page(read_file(folder / PAGE) or "", index)} | {
         f"{FOLDER}/{name}": text for name, text in configurations.items()
     }
 
 
 def stale_operations(folder: Path, index: Index) -> list[str]:
     """The names of the files that differ from what would be made."""
-    return [name for name, text in operations_files(folder, index).items() if _read(folder / name) != text]
+    return stale_files(folder, operations_files(folder, index))
 
 
 def write_operations(folder: Path, index: Index) -> list[str]:
     """Write the files that changed, and give their names. Raises `OSError` when the folder cannot be written."""
-    made = operations_files(folder, index)
-    (folder / FOLDER).mkdir(parents=True, exist_ok=True)
-    stale = [name for name, text in made.items() if _read(folder / name) != text]
-    for name in stale:
-        (folder / name).write_text(made[name], encoding="utf-8", newline="\n")
-    return stale
-
-
-def _read(path: Path) -> str | None:
-    try:
-        return path.read_bytes().decode("utf-8")
-    except (OSError, UnicodeDecodeError):
-        return None
+    return write_files(folder, operations_files(folder, index))
 
 
 def _page(written: str, index: Index) -> str:
