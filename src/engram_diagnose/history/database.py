@@ -9,7 +9,8 @@ import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
-from typing import Any, Final
+from types import TracebackType
+from typing import Any, Final, Self
 from urllib.parse import quote
 
 from engram_diagnose.history.schema import NotOursError, migrate, require_current
@@ -336,3 +337,23 @@ def _explanation(error: sqlite3.Error, path: Path, named_by: str) -> str:
     if code == sqlite3.SQLITE_CONSTRAINT:
         return f"{known} ({error}): it names something that there is not; nothing was recorded"
     return f"{known} ({error})" if known else f"{error}; {_MOVE.format(path)}"
+
+
+class Store:
+    """What is kept in an open database: closed by `close`, or at the end of a `with`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        self.path = database.path
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the database. Nothing is lost without it."""
+        self._database.close()

@@ -4,13 +4,12 @@ The incidents: the alerts that were accepted, one job and one diagnosis for each
 
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
-from types import TracebackType
-from typing import Any, Final, Self
+from typing import Any, Final
 
 from engram_diagnose.history import jobs, outbox, reading, upkeep
 from engram_diagnose.history.accepting import accept
 from engram_diagnose.history.accepting import text as _shown
-from engram_diagnose.history.database import Database, HistoryError, let_shrink, open_database, usual_path
+from engram_diagnose.history.database import HistoryError, Store, let_shrink, open_database, usual_path
 from engram_diagnose.history.records import (
     Accepted,
     Counts,
@@ -64,29 +63,13 @@ def open_incidents(path: Path | None = None, *, read_only: bool = False) -> "Inc
     return IncidentStore(database)
 
 
-class IncidentStore:
+class IncidentStore(Store):
     """
     The open database. Every method is one transaction unless it says otherwise, and raises `StoreError`.
 
     Several processes and threads may each open their own; one store is for one thread. What a method has returned from
     survives a power failure.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.path = database.path
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database. Nothing is lost without it."""
-        self._database.close()
 
     # Alerts
 

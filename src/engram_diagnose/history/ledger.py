@@ -5,11 +5,10 @@ The ledger: which patches were applied, what was predicted, and what was found.
 from collections.abc import Iterable
 from pathlib import Path
 from sqlite3 import Connection
-from types import TracebackType
-from typing import Final, Self
+from typing import Final
 
 from engram_diagnose.engine.advice.record import Application, KeyChange, Prediction, Realised, State
-from engram_diagnose.history.database import Database, HistoryError, open_database, usual_path
+from engram_diagnose.history.database import HistoryError, Store, open_database, usual_path
 from engram_diagnose.history.rows import (
     application_of,
     application_row,
@@ -40,28 +39,12 @@ def ledger_path() -> Path:
     return usual_path(LedgerError)
 
 
-class Ledger:
+class Ledger(Store):
     """
     An open ledger. Every method is one transaction, and raises `LedgerError`.
 
     Several processes may have it open; what a method has returned from survives a power failure.
     """
-
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        self.path = database.path
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-
-    def close(self) -> None:
-        """Close the database. Nothing is lost without it."""
-        self._database.close()
 
     def intend(self, application: Application) -> int:
         """Record a patch that is about to be applied, whatever its state and id say, and give its id."""
