@@ -16,6 +16,7 @@ from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import leaves, references
 from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
+from engram_diagnose.engine.ranking.impact import unknown_for_relief
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ def _expected(cause: Cause, rank: int, diagnosis: Diagnosis) -> Expected:
     """
     share = cause.impact
     if not share.known or share.measured is None or share.relief is None:
-        return Expected(cause, rank, None, share.reason or "its impact cannot be computed")
+        return Expected(cause, rank, None, _why_not(cause, diagnosis))
     name = parse_reference(share.on).name
     target = next((one for one in diagnosis.catalogue.targets if one.name == name), None)
     better = target.better if target is not None else "lower"
@@ -61,6 +62,13 @@ def _expected(cause: Cause, rank: int, diagnosis: Diagnosis) -> Expected:
     unit = spec.unit.symbol if spec else ""
     found = Prediction(name, scope.with_labels(labels), unit, better, measured, low, high, cause.rule.id)
     return Expected(cause, rank, found)
+
+
+def _why_not(cause: Cause, diagnosis: Diagnosis) -> str:
+    """Why there is no figure, and the facts that would give one."""
+    seen = Seen(diagnosis.memory, cause.impact.scope or cause.scope)
+    lacking = ", ".join(str(reference) for reference in unknown_for_relief(cause.rule, seen))
+    return f"it needs {lacking}, which is unknown" if lacking else cause.impact.reason or "its impact is no figure"
 
 
 def watched(expected: Expected, diagnosis: Diagnosis) -> tuple[Prediction, ...]:

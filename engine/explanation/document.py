@@ -24,11 +24,12 @@ from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.facts.unit import UNITS, format_value
 from engram_diagnose.engine.inference.firing import Firing
 from engram_diagnose.engine.inference.frames import Seen
-from engram_diagnose.engine.language.expression import Leaf, Text, leaves, references
+from engram_diagnose.engine.language.expression import Leaf, Text, leaves
 from engram_diagnose.engine.language.rule import Graded, Rule
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 from engram_diagnose.engine.ranking.confidence import Piece
 from engram_diagnose.engine.ranking.coverage import Missing, Untestable, missing_facts, missing_of
+from engram_diagnose.engine.ranking.impact import unknown_for_relief
 
 SCHEMA: Final = "engram-diagnose/diagnosis/v1"
 Json = dict[str, Any]
@@ -206,12 +207,8 @@ class _Writer:
     def _missing_for_relief(self, cause: Cause) -> list[Json]:
         """The facts without which the relief is no figure."""
         seen = Seen(self._diagnosis.memory, cause.impact.scope or cause.scope)
-        read = dict.fromkeys(references(cause.rule.impact.relief)) if cause.rule.impact else ()
-        return [
-            self._missing(missing_of(reference, seen, self._get_by))
-            for reference in read
-            if seen.value(reference) is None
-        ]
+        lacking = unknown_for_relief(cause.rule, seen)
+        return [self._missing(missing_of(reference, seen, self._get_by)) for reference in lacking]
 
     def _piece(self, piece: Piece, seen: Seen, rule: Rule) -> Json:
         tests = trace(piece.condition, seen, self._vocabulary, rule)

@@ -14,7 +14,7 @@ from engram_diagnose.engine.facts.fact import Interval, Value
 from engram_diagnose.engine.facts.scope import Scope
 from engram_diagnose.engine.inference.frames import Seen, agree
 from engram_diagnose.engine.language.evaluation import value_of
-from engram_diagnose.engine.language.expression import Reference
+from engram_diagnose.engine.language.expression import Reference, references
 from engram_diagnose.engine.language.rule import Rule
 
 
@@ -113,3 +113,9 @@ def _worst_scope(on: Reference, seen: Seen, *, higher: bool) -> Seen:
             ratio = fact.value[0] / target[1]
             candidates.append((-ratio if higher else ratio, place))
     return max(candidates, key=lambda item: item[0])[1] if candidates else seen
+
+
+def unknown_for_relief(rule: Rule, seen: Seen) -> tuple[Reference, ...]:
+    """The unknown facts without which a cause's relief is no figure, in reading order, each once."""
+    read = dict.fromkeys(references(rule.impact.relief)) if rule.impact is not None else ()
+    return tuple(reference for reference in read if seen.value(reference) is None)
