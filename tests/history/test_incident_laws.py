@@ -14,7 +14,7 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 from made_alerts import DOCUMENT, GROUPING, T0, alert, found
 
 from engram_diagnose.history.incidents import NewMessage, Search, Source, open_incidents
-from engram_diagnose.service.model import Alert, AlertStatus, Notification
+from engram_diagnose.history.model import Alert, AlertStatus, Notification
 
 FIRINGS_APART = 400.0
 """Seconds: further than members of a pair may differ, and near enough to share an incident's window."""

@@ -18,7 +18,7 @@ from engram_diagnose.history.incidents import (
     StoreError,
     open_incidents,
 )
-from engram_diagnose.service.model import Alert, Incident, Job
+from engram_diagnose.history.model import Alert, Incident, Job
 
 
 def accept(store: IncidentStore, *alerts: Alert, at: float = 5.0, source: Source = "webhook") -> Accepted:

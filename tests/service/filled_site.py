@@ -20,13 +20,13 @@ from starlette.applications import Starlette
 
 from engram_diagnose.diagnosing import diagnosis_document
 from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, open_incidents
+from engram_diagnose.history.model import Alert, Finding, Notification
 from engram_diagnose.incidents import example_incident
 from engram_diagnose.service.api import api_routes
 from engram_diagnose.service.app import create_app
 from engram_diagnose.service.intake import identity_of
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.metrics import Metrics
-from engram_diagnose.service.model import Alert, Finding, Notification
 from engram_diagnose.service.pages import page_routes
 from engram_diagnose.service.services import Services
 from engram_diagnose.service.settings import Settings

@@ -22,10 +22,10 @@ from pathlib import Path
 from typing import Any
 
 from engram_diagnose.history.incidents import Grouping, IncidentStore, open_incidents
+from engram_diagnose.history.model import Alert, Finding, Notification
 from engram_diagnose.service.announce import messages_for
 from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.log import Log
-from engram_diagnose.service.model import Alert, Finding, Notification
 from engram_diagnose.service.settings import Settings
 
 # A server that answers as told

@@ -4,8 +4,8 @@ import os
 import time
 
 from engram_diagnose.engine.diagnosis import Expert
+from engram_diagnose.history.model import Finding, Incident
 from engram_diagnose.service.diagnose import Diagnosed, Retry, diagnose_incident
-from engram_diagnose.service.model import Finding, Incident
 from engram_diagnose.service.settings import Settings
 
 

@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engram_diagnose.history.model import Alert, Finding, Incident, Notification
 from engram_diagnose.service.announce import (
     MOST_ANNOUNCED,
     alert_of,
@@ -19,7 +20,6 @@ from engram_diagnose.service.announce import (
     messages_for,
     without,
 )
-from engram_diagnose.service.model import Alert, Finding, Incident, Notification
 from engram_diagnose.service.settings import Alertmanager, Incidents, Settings, Webhook
 
 AT = 1_700_000_000.0

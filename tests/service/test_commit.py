@@ -11,8 +11,8 @@ from pathlib import Path
 import pytest
 
 from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, Search, StoreError, open_incidents
+from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.service.commit import Full, GroupCommit
-from engram_diagnose.service.model import Alert, Notification
 
 T0 = 1_790_000_000.0
 GROUPING = Grouping((), window=600)

@@ -12,9 +12,9 @@ from replayed import CAUSE, Recording, replaying
 from engram_diagnose.collectors.bundle import read_bundle
 from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
+from engram_diagnose.history.model import Alert, Incident
 from engram_diagnose.rulebase import load_rules
 from engram_diagnose.service.diagnose import Diagnosed, Retry, _foremost, diagnose_incident
-from engram_diagnose.service.model import Alert, Incident
 from engram_diagnose.service.settings import Login, Prometheus, Settings
 from engram_diagnose.session import diagnose_bundle
 

@@ -7,9 +7,9 @@ import subprocess
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from engram_diagnose.history.model import Finding, Incident
 from engram_diagnose.history.records import Counts
 from engram_diagnose.service.metrics import MOST_FINDINGS, Metrics, Running, Stored
-from engram_diagnose.service.model import Finding, Incident
 
 
 def values(page: bytes) -> dict[str, float]:

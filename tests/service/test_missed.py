@@ -14,9 +14,9 @@ import pytest
 from places import GROUPING, Answer, Book, Got, free_port, place, until
 
 from engram_diagnose.history.incidents import Search
+from engram_diagnose.history.model import Alert, Incident, Notification
 from engram_diagnose.service.commit import GroupCommit
 from engram_diagnose.service.missed import is_matchers
-from engram_diagnose.service.model import Alert, Incident, Notification
 from engram_diagnose.service.reconcile import Reconciler
 from engram_diagnose.service.settings import Alertmanager, Incidents, Prometheus, Settings
 

@@ -12,11 +12,11 @@ import pytest
 from places import GROUPING, Answer, Book, Got, alertmanager, eventually, free_port, place, sending, until
 
 from engram_diagnose.history.incidents import Accepted, Search
+from engram_diagnose.history.model import Incident
 from engram_diagnose.service.announce import instant
 from engram_diagnose.service.commit import Full, GroupCommit
 from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.intake import parse_notification
-from engram_diagnose.service.model import Incident
 from engram_diagnose.service.reconcile import Reconciler
 from engram_diagnose.service.settings import Alertmanager, Incidents, Login, Settings
 

@@ -19,8 +19,8 @@ from replayed import CAUSE, replaying
 from watching import accept
 
 from engram_diagnose.history.incidents import IncidentStore, StoreError, open_incidents
+from engram_diagnose.history.model import JobState
 from engram_diagnose.service.log import Log
-from engram_diagnose.service.model import JobState
 from engram_diagnose.service.settings import MEBIBYTE, Prometheus, Settings, Worker
 from engram_diagnose.service.supervisor import Supervisor, WorkerError
 

@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engram_diagnose.history.model import Alert, Finding, Incident
 from engram_diagnose.service.announce import content_of
-from engram_diagnose.service.model import Alert, Finding, Incident
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.webhook import WebhookTemplateError, minimal, rendered, template_of, template_problem
 

@@ -4,7 +4,7 @@ import time
 from collections.abc import Callable
 
 from engram_diagnose.history.incidents import Grouping, IncidentStore
-from engram_diagnose.service.model import Alert, Notification
+from engram_diagnose.history.model import Alert, Notification
 
 GROUPING = Grouping((), 600.0)
 

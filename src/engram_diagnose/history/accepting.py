@@ -13,8 +13,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 
+from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.history.records import Accepted, Grouping, Source
-from engram_diagnose.service.model import Alert, Notification
 
 
 @dataclass(slots=True)

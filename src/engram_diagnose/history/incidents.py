@@ -10,6 +10,7 @@ from engram_diagnose.history import jobs, outbox, reading, upkeep
 from engram_diagnose.history.accepting import accept
 from engram_diagnose.history.accepting import text as _shown
 from engram_diagnose.history.database import HistoryError, Store, let_shrink, open_database, usual_path
+from engram_diagnose.history.model import Alert, Finding, Incident, Job, Message, Notification
 from engram_diagnose.history.records import (
     Accepted,
     Counts,
@@ -22,7 +23,6 @@ from engram_diagnose.history.records import (
     Search,
     Source,
 )
-from engram_diagnose.service.model import Alert, Finding, Incident, Job, Message, Notification
 
 __all__ = [
     "Accepted",

@@ -11,7 +11,7 @@ from sqlite3 import Connection
 from typing import Any
 
 from engram_diagnose.history.accepting import text
-from engram_diagnose.service.model import Finding, Job
+from engram_diagnose.history.model import Finding, Job
 
 JOB = "incident, state, attempts, not_before, token, error"
 

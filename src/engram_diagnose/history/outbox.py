@@ -9,8 +9,8 @@ from collections.abc import Iterable
 from sqlite3 import Connection
 
 from engram_diagnose.history.accepting import packed, text
+from engram_diagnose.history.model import Channel, Message
 from engram_diagnose.history.records import NewMessage
-from engram_diagnose.service.model import Channel, Message
 
 
 def enqueue(connection: Connection, messages: Iterable[NewMessage]) -> int:

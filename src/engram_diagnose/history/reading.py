@@ -13,8 +13,8 @@ from typing import Any, Final
 from engram_diagnose.history.accepting import marks
 from engram_diagnose.history.database import size_used
 from engram_diagnose.history.jobs import JOB, job_of
+from engram_diagnose.history.model import Alert, Finding, Incident
 from engram_diagnose.history.records import Counts, Listed, Moment, Note, Page, Search
-from engram_diagnose.service.model import Alert, Finding, Incident
 
 MOST: Final = 500
 """The incidents that one page has at most."""

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal
 
-from engram_diagnose.service.model import Alert, Channel, Finding, Incident, Job
+from engram_diagnose.history.model import Alert, Channel, Finding, Incident, Job
 
 Source = Literal["webhook", "reconciled"]
 

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions, address_of
 from engram_diagnose.engine.language.rule import SEVERITIES
+from engram_diagnose.history.model import Alert, Finding, Incident, Notification
 from engram_diagnose.history.records import NewMessage
 from engram_diagnose.render.neutral import visible
-from engram_diagnose.service.model import Alert, Finding, Incident, Notification
 from engram_diagnose.service.settings import Settings
 
 OURS: Final = "EngramDiagnosis"

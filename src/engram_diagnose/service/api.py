@@ -12,9 +12,9 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from engram_diagnose.history.incidents import IncidentStore, Page
+from engram_diagnose.history.model import Job
 from engram_diagnose.service.caching import unchanging
 from engram_diagnose.service.forms import FormError, note_of
-from engram_diagnose.service.model import Job
 from engram_diagnose.service.openapi import openapi
 from engram_diagnose.service.problem import ProblemError, json_response, problem
 from engram_diagnose.service.query import search_of

@@ -13,11 +13,11 @@ from starlette.requests import ClientDisconnect, Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
+from engram_diagnose.history.model import Notification
 from engram_diagnose.service.announce import without
 from engram_diagnose.service.commit import Full
 from engram_diagnose.service.intake import PayloadError, parse_notification
 from engram_diagnose.service.metrics import CONTENT_TYPE, stored
-from engram_diagnose.service.model import Notification
 from engram_diagnose.service.problem import MEDIA_TYPE, ProblemError, details, json_response, problem
 from engram_diagnose.service.security import App, Guard, Message, Receive, RefusedError, Scope, Send
 from engram_diagnose.service.services import Services

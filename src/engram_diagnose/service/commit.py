@@ -11,7 +11,7 @@ from typing import Final
 
 from engram_diagnose.history.database import refuse_damaged
 from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, Source, StoreError
-from engram_diagnose.service.model import Notification
+from engram_diagnose.history.model import Notification
 
 BATCH: Final = 256
 """Notifications in one transaction at most."""

@@ -13,11 +13,11 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
 from engram_diagnose.history.incidents import IncidentStore, StoreError
+from engram_diagnose.history.model import Finding, Incident, Message
 from engram_diagnose.service.alertmanager import Alertmanager, as_posted
 from engram_diagnose.service.announce import MOST_ANNOUNCED, alert_of, chosen
 from engram_diagnose.service.lanes import Lane, delay, destination_of, lanes_of, made_at
 from engram_diagnose.service.log import Log
-from engram_diagnose.service.model import Finding, Incident, Message
 from engram_diagnose.service.outgoing import Refused
 from engram_diagnose.service.services import Readers
 from engram_diagnose.service.settings import Settings

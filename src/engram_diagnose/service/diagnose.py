@@ -18,11 +18,11 @@ from engram_diagnose.collectors.gather import DEFAULT_WINDOW, NothingToCollectEr
 from engram_diagnose.engine.diagnosis import Expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.language.rule import SEVERITIES
+from engram_diagnose.history.model import Alert, Finding, Incident
 from engram_diagnose.render.figures import some
 from engram_diagnose.render.neutral import visible
 from engram_diagnose.render.view import report
 from engram_diagnose.service.login import LoginError, options_of
-from engram_diagnose.service.model import Alert, Finding, Incident
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
 

@@ -17,7 +17,7 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
-from engram_diagnose.service.model import Alert, Notification
+from engram_diagnose.history.model import Alert, Notification
 
 VERSION: Final = "4"
 """The version of the webhook that is read; Alertmanager has had no other since 0.6."""

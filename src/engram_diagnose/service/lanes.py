@@ -6,9 +6,9 @@ import asyncio
 from dataclasses import dataclass, field
 from typing import Final
 
+from engram_diagnose.history.model import Message
 from engram_diagnose.service.alertmanager import Alertmanager
 from engram_diagnose.service.announce import destinations
-from engram_diagnose.service.model import Message
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.webhook import Webhook
 

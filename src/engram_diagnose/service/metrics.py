@@ -14,8 +14,8 @@ from prometheus_client.platform_collector import PlatformCollector
 from prometheus_client.process_collector import ProcessCollector
 
 from engram_diagnose import __version__
+from engram_diagnose.history.model import Finding, Incident
 from engram_diagnose.history.records import Counts
-from engram_diagnose.service.model import Finding, Incident
 
 if TYPE_CHECKING:
     from engram_diagnose.history.incidents import IncidentStore

@@ -12,9 +12,9 @@ from typing import Any, Final
 
 from engram_diagnose.collectors.prometheus.client import Prometheus
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions, Refusal
+from engram_diagnose.history.model import Alert
 from engram_diagnose.service.announce import is_ours
 from engram_diagnose.service.intake import identity_of
-from engram_diagnose.service.model import Alert
 from engram_diagnose.service.settings import DAY, Settings
 
 MOST: Final = 500

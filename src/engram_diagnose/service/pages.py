@@ -14,6 +14,7 @@ from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
 from engram_diagnose.history.incidents import IncidentStore
+from engram_diagnose.history.model import Finding, Incident, Job
 from engram_diagnose.history.records import Moment, Note, Search
 from engram_diagnose.render.first_steps import first_steps
 from engram_diagnose.render.html import render_html, style_source, stylesheet, template
@@ -31,7 +32,6 @@ from engram_diagnose.service.forms import (
     note_of,
     parse_form,
 )
-from engram_diagnose.service.model import Finding, Incident, Job
 from engram_diagnose.service.problem import ProblemError
 from engram_diagnose.service.query import SEVERITIES, STATES, lenient, search_of
 from engram_diagnose.service.resource import Resource, body_of, nothing_here

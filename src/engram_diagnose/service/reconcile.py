@@ -13,6 +13,7 @@ from typing import Final, Literal, Protocol
 
 from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.history.incidents import Accepted, IncidentStore, Search, StoreError
+from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.service.alertmanager import SUPPRESSED, Alertmanager, Raised, as_webhook
 from engram_diagnose.service.announce import destinations, is_ours
 from engram_diagnose.service.commit import Full
@@ -20,7 +21,6 @@ from engram_diagnose.service.intake import PayloadError, parse_notification
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.login import LoginError, options_of
 from engram_diagnose.service.missed import Fired, fired, to_take_in
-from engram_diagnose.service.model import Alert, Notification
 from engram_diagnose.service.outgoing import Refused
 from engram_diagnose.service.services import Readers
 from engram_diagnose.service.settings import Settings

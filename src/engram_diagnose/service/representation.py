@@ -5,8 +5,8 @@ Incidents as the API tells them: plain data, with times as ISO 8601 in UTC.
 from datetime import UTC, datetime
 from typing import Any
 
+from engram_diagnose.history.model import Alert, Finding, Incident, Job
 from engram_diagnose.history.records import Listed, Moment, Note
-from engram_diagnose.service.model import Alert, Finding, Incident, Job
 
 Json = dict[str, Any]
 

@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
+from engram_diagnose.history.model import Notification
 from engram_diagnose.service.log import Log
-from engram_diagnose.service.model import Notification
 from engram_diagnose.service.settings import Settings
 
 if TYPE_CHECKING:

@@ -9,11 +9,11 @@ from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
+from engram_diagnose.history.model import Alert, Finding, Incident, Job
 from engram_diagnose.history.records import Listed, Moment, Note
 from engram_diagnose.render.figures import count, instant, named, percent, some
 from engram_diagnose.render.neutral import clean, printing, visible
 from engram_diagnose.render.view import Report
-from engram_diagnose.service.model import Alert, Finding, Incident, Job
 from engram_diagnose.service.query import LONGEST
 from engram_diagnose.service.representation import moment
 

@@ -14,8 +14,8 @@ from typing import Any, Final
 
 from engram_diagnose.engine.language.problem import RuleBaseError
 from engram_diagnose.history.incidents import StoreError, open_incidents
+from engram_diagnose.history.model import Job
 from engram_diagnose.service.log import Log
-from engram_diagnose.service.model import Job
 from engram_diagnose.service.order import OUT_OF_MEMORY, REFUSED, STORELESS, Order, backoff, order_of
 from engram_diagnose.service.settings import MEBIBYTE, Settings
 from engram_diagnose.service.worker_process import Event, WorkerProcess, cause_of_death

@@ -14,9 +14,9 @@ from jinja2 import StrictUndefined, Template, TemplateError, TemplateSyntaxError
 from jinja2.sandbox import ImmutableSandboxedEnvironment
 
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions, shown
+from engram_diagnose.history.model import Alert, Finding, Incident
 from engram_diagnose.service.announce import content_of
 from engram_diagnose.service.login import LoginError, options_of, secret_of
-from engram_diagnose.service.model import Alert, Finding, Incident
 from engram_diagnose.service.outgoing import Outgoing, Refused
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.settings import Webhook as WebhookSettings

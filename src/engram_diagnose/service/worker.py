@@ -19,10 +19,10 @@ from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.language.loader import load
 from engram_diagnose.engine.language.problem import RuleBaseError
 from engram_diagnose.history.incidents import IncidentStore, StoreError, open_incidents
+from engram_diagnose.history.model import Incident, Job
 from engram_diagnose.rulebase import builtin_files
 from engram_diagnose.service.announce import messages_for
 from engram_diagnose.service.diagnose import Diagnosed, Retry, diagnose_incident, warm
-from engram_diagnose.service.model import Incident, Job
 from engram_diagnose.service.order import ORPHANED, OUT_OF_MEMORY, REFUSED, STORELESS, Order, backoff
 from engram_diagnose.service.tether import Tether, cap_memory, tie
 

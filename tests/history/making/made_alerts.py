@@ -3,7 +3,7 @@
 import hashlib
 
 from engram_diagnose.history.incidents import Grouping
-from engram_diagnose.service.model import Alert, AlertStatus, Finding, Notification
+from engram_diagnose.history.model import Alert, AlertStatus, Finding, Notification
 
 T0 = 1_790_000_000.0
 GROUPING = Grouping(labels=("cluster",), window=600)
