@@ -175,7 +175,7 @@ class _Watched:
             self._drain(_LOOK_SECONDS)
             now = time.monotonic()
             if stop is not None and stop.is_set():
-                return self._asked_to_end("collecting was stopped")
+                return self._asked_to_end(getattr(stop, "why", "collecting was stopped"))
             if self._cut:
                 break
             if now > began + seconds:

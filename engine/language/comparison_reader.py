@@ -20,7 +20,7 @@ from engram_diagnose.engine.comparison.policy import (
 from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.engine.facts.unit import NUMBER, TIME, Dimension
 from engram_diagnose.engine.language import source as yaml_source
-from engram_diagnose.engine.language.deferred import COMPARISON, is_comparison
+from engram_diagnose.engine.language.deferred import deferred_file, schema_of
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.problem import Mark, Problems, TooManyProblems, did_you_mean
 from engram_diagnose.engine.language.rule import Rule
@@ -39,9 +39,9 @@ def read_comparison(texts: Mapping[str, str], catalogue: Catalogue, rules: Mappi
     problems = Problems()
     policy = None
     with suppress(TooManyProblems):
-        name = next((name for name in reversed(list(texts)) if is_comparison(texts[name])), "")
+        name = deferred_file(texts, "comparison")
         if not name:
-            problems.error(Mark("rules", 1, 1), f"no file with schema {COMPARISON}",
+            problems.error(Mark("rules", 1, 1), f"no file with schema {schema_of('comparison')}",
                            hint="the installation is incomplete: install the package again")  # fmt: skip
         root = yaml_source.parse_document(texts[name], file=name, problems=problems) if name else None
         policy = _Reading(root, catalogue, rules, problems).policy() if root is not None else None

@@ -14,7 +14,7 @@ from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.language import source as yaml_source
 from engram_diagnose.engine.language.assembly import assemble_catalogue, read_scales
 from engram_diagnose.engine.language.consistency import check_rule_base
-from engram_diagnose.engine.language.deferred import is_comparison
+from engram_diagnose.engine.language.deferred import DEFERRED, deferred_kind, schema_of
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.overrides import apply_overrides, read_suppressions
 from engram_diagnose.engine.language.policy_reader import read_policy
@@ -25,8 +25,8 @@ from engram_diagnose.engine.language.rule import Rule, RuleBase, Suppression
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 SCHEMAS: Final = {
-    f"engram-diagnose/{kind}/v1": kind
-    for kind in ("rules", "catalogue", "parameters", "targets", "dialect", "inference", "advice", "comparison")
+    schema_of(kind): kind
+    for kind in ("rules", "catalogue", "parameters", "targets", "dialect", "inference", "advice", *DEFERRED)
 }
 _CONTENTS: Final = ("rules", "facts", "targets", "overrides", "suppressions")
 _RULE_FILE_KEYS: Final = ("schema", "pack", "version", "requires", *_CONTENTS)
@@ -106,7 +106,7 @@ class _Reading:
         if text is None:
             return
         self._texts[name] = text
-        if is_comparison(text):  # read when something is compared
+        if deferred_kind(text):  # read by the command that needs it
             return
         root = yaml_source.parse_document(text, file=name, problems=self._problems)
         if root is None:

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from engram_diagnose.collectors.prometheus.promql import WINDOW, PromqlError, parse, unsupported
+from engram_diagnose.engine.language.collection_reader import read_collection
 from engram_diagnose.engine.language.comparison_reader import read_comparison
 from engram_diagnose.engine.language.loader import SCHEMAS, Loaded, load, texts_of
 from engram_diagnose.engine.language.problem import Problem, Problems, RuleBaseError
@@ -53,7 +54,7 @@ def check_rules(packs: Iterable[Path], *, strict: bool = False) -> Checked:
     problems += [problem for root in documents for problem in promql_problems(root)]
     problems += unnoticed([doubt for root in documents for doubt in second_opinion(root)], problems)
     if loaded is not None:
-        problems += comparison_problems(loaded)
+        problems += deferred_problems(loaded)
         problems += loaded.warnings
         problems += unfinished(loaded) if strict else ()
     usable = loaded if not any(problem.severity == "error" for problem in problems) else None
@@ -76,13 +77,18 @@ def _loaded(builtin: Files, packs: list[Files], problems: list[Problem]) -> Load
         return None
 
 
-def comparison_problems(loaded: Loaded) -> list[Problem]:
-    """What is wrong with the file that comparisons go by, which loading leaves unread."""
-    try:
-        read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules)
-    except RuleBaseError as error:
-        return list(error.problems)
-    return []
+def deferred_problems(loaded: Loaded) -> list[Problem]:
+    """What is wrong with the files that loading leaves unread."""
+    found: list[Problem] = []
+    for read in (
+        lambda: read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules),
+        lambda: read_collection(loaded.texts),
+    ):
+        try:
+            read()
+        except RuleBaseError as error:
+            found += error.problems
+    return found
 
 
 def unfinished(loaded: Loaded) -> list[Problem]:

@@ -7,7 +7,7 @@ from jsonschema import Draft202012Validator
 
 from engram_diagnose.engine.comparison.policy import Policy
 from engram_diagnose.engine.language.comparison_reader import read_comparison
-from engram_diagnose.engine.language.deferred import is_comparison
+from engram_diagnose.engine.language.deferred import deferred_kind
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.engine.language.problem import RuleBaseError
 from engram_diagnose.rulebase import load_rules
@@ -43,9 +43,9 @@ def test_the_shipped_file_is_read_and_every_rule_it_names_is_there(loaded: Loade
 
 
 def test_loading_the_rules_does_not_parse_it() -> None:
-    assert is_comparison(TEXT)
-    assert not is_comparison(TEXT.replace("comparison/v1", "comparison/v2"))
-    assert not is_comparison("# schema: engram-diagnose/comparison/v1\nschema: engram-diagnose/rules/v1")
+    assert deferred_kind(TEXT) == "comparison"
+    assert not deferred_kind(TEXT.replace("comparison/v1", "comparison/v2"))
+    assert not deferred_kind("# schema: engram-diagnose/comparison/v1\nschema: engram-diagnose/rules/v1")
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,60 @@
+"""The limits of collecting are complete, have units, and say why."""
+
+import json
+from pathlib import Path
+
+import jsonschema
+import pytest
+import yaml
+
+from engram_diagnose.engine.language.collection_reader import LIMITS, read_collection
+from engram_diagnose.engine.language.problem import RuleBaseError
+
+ROOT = Path(__file__).parents[3]
+NAME = "catalogue/collection.yaml"
+TEXT = (ROOT / "rules" / NAME).read_text(encoding="utf-8")
+
+
+def test_the_shipped_limits_are_read_in_base_units():
+    limits = read_collection({NAME: TEXT})
+    assert set(limits) == set(LIMITS)
+    assert limits["watch"] == 5.0
+    assert limits["resident"] == 2 * 2**30
+    assert limits["cpu_pressure_rise"] == pytest.approx(0.3)
+
+
+def test_the_published_schema_takes_the_shipped_limits_and_no_unknown_one():
+    schema = json.loads((ROOT / "rules/schema/collection-v1.json").read_text(encoding="utf-8"))
+    document = yaml.safe_load(TEXT)
+    jsonschema.validate(document, schema)
+    document["limits"]["whim"] = {"is": "1s", "reason": "none"}
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document, schema)
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "message"),
+    [
+        ("  watch:\n", "  wach:\n", "there is no limit wach"),
+        ("  watch:\n", "  wach:\n", "limits lack watch"),
+        ("is: 5s", "is: 5MiB", "watch is a time, not an amount of data"),
+        ("is: 5s", "is: 0s", "watch is more than 0"),
+        ("is: 5s", "is: quick", "quick"),
+        ("is: 5s", "was: 5s", "was"),
+    ],
+)
+def test_what_is_wrong_is_said_at_its_place(old, new, message):
+    with pytest.raises(RuleBaseError) as caught:
+        read_collection({NAME: TEXT.replace(old, new, 1)})
+    said = [problem for problem in caught.value.problems if message in problem.message]
+    assert said
+    assert said[0].mark.file == NAME
+
+
+def test_a_later_file_takes_the_place_of_the_shipped_one():
+    assert read_collection({NAME: TEXT, "site.yaml": TEXT.replace("is: 5s", "is: 7s")})["watch"] == 7.0
+
+
+def test_without_the_file_the_installation_is_incomplete():
+    with pytest.raises(RuleBaseError, match="engram-diagnose/collection/v1"):
+        read_collection({})
