@@ -62,9 +62,10 @@ class Request:
     What to collect. Nothing named is looked for on this host.
 
     `at` is the instant of the diagnosis (seconds since the epoch; 0 is now), `seconds` how long local counters are
-    watched, `before` how long before `at` the quiet time lies that `@before` facts speak of. `statements` are what the
-    operator says of the server, as facts. With `sizing` a host on which no server runs yet is taken for the one it will
-    run on, unless something was named that tells of a server elsewhere.
+    watched. The quiet time that `@before` facts speak of ends at `onset`, where that is known, else `before` seconds
+    before `at`, and is as long as what is looked at now. `statements` are what the operator says of the server, as
+    facts. With `sizing` a host on which no server runs yet is taken for the one it will run on, unless something was
+    named that tells of a server elsewhere.
     """
 
     prometheus: PrometheusOptions | None = None
@@ -80,10 +81,16 @@ class Request:
     at: float = 0.0
     seconds: float = 5.0
     before: float = 3600.0
+    onset: float = 0.0
     local: bool = True
     target_set: str = "target"
     statements: Mapping[str, float | str] = field(default_factory=dict)
     sizing: bool = False
+
+    @property
+    def quiet_time(self) -> float:
+        """When the time before it began to be bad ended."""
+        return self.onset or self.at - self.before
 
 
 Progress = Callable[[str], None]
@@ -108,6 +115,8 @@ def gather(request: Request, catalogue: Catalogue, wanted: Iterable[str], *, now
     if request.at > now + FUTURE:
         ahead = request.at - now
         raise NothingToCollectError(f"the instant to diagnose lies {ahead:.0f} s in the future; give an earlier --at")
+    if request.onset and request.onset > (request.at or now):
+        raise NothingToCollectError("--onset lies after the instant to diagnose; give when it began to be bad")
     _check_address("--metrics", request.metrics_url)
     _check_address("--server", request.server_url)
     past = bool(request.at) and request.at < now - PRESENT
@@ -149,7 +158,8 @@ class _Gathering:
             host=self._identity.id,
             host_name=self._identity.name,
             targets_set=request.target_set,
-            options={"window": DEFAULT_WINDOW, "before": request.before, "statements": dict(request.statements),
+            options={"window": DEFAULT_WINDOW, "before": request.at - request.quiet_time,
+                     "statements": dict(request.statements),
                      "node_instance": request.node_instance, "local": alone or isinstance(self._target(), LocalTarget),
                      "prometheus_version": self._version, "job": self._chosen.job, **marks},
             rules=rules,
@@ -180,15 +190,19 @@ class _Gathering:
         answers = [self._window(prometheus, dialect, "window", instance, request.at)]
         if answers[0].reason == "SOURCE_ABSENT" and not self._chosen.metrics:
             return [self._refused("window", not_there(instance, found))]
-        if any(name.endswith("@before") for name in self._wanted):
-            answers.append(self._window(prometheus, dialect, "before", instance, request.at - request.before))
+        quiet = any(name.endswith("@before") for name in self._wanted)
+        if quiet:
+            answers.append(self._window(prometheus, dialect, "before", instance, request.quiet_time))
         if request.node_instance and NODE_DIALECT in self._catalogue.dialects:
             node = self._catalogue.dialects[NODE_DIALECT]
             answers.append(self._window(prometheus, node, "node", request.node_instance, request.at))
+            if quiet:
+                then = request.quiet_time
+                answers.append(self._window(prometheus, node, "before-node", request.node_instance, then))
         return answers
 
     def _window(self, prometheus: Prometheus, dialect: Dialect, name: str, instance: str, at: float) -> Answer:
-        suffix = "@before" if name == "before" else ""
+        suffix = "@before" if name.startswith("before") else ""
         wanted = [one.removesuffix(suffix) for one in self._wanted if one.endswith(suffix)]
         # All that the server publishes of itself now: another reader of the bundle may ask for more than these rules.
         wanted += [source.fact for source in dialect.sources.values() if not suffix]

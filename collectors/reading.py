@@ -56,6 +56,16 @@ def facts_of_bundle(bundle: Bundle, catalogue: Catalogue, wanted: Iterable[str])
     return _Reading(bundle, catalogue, tuple(sorted(set(wanted)))).facts()
 
 
+def facts_of_before(bundle: Bundle, catalogue: Catalogue, names: Iterable[str]) -> list[Fact]:
+    """
+    The facts of these names as they were in the bundle's quiet time, under the names they have of now.
+
+    None where nothing was collected of it: only what keeps a history can tell.
+    """
+    reading = _Reading(bundle, catalogue, tuple(f"{name}{BEFORE}" for name in sorted(set(names)) if "@" not in name))
+    return [replace(fact, name=fact.name.removesuffix(BEFORE)) for fact in reading.before()]
+
+
 class _Reading:
     def __init__(self, bundle: Bundle, catalogue: Catalogue, wanted: tuple[str, ...]) -> None:
         self._bundle = bundle
@@ -77,13 +87,22 @@ class _Reading:
     # Prometheus
 
     def _metrics(self) -> list[Fact]:
-        facts: list[Fact] = []
-        for answer in self._bundle.of("prometheus"):
-            kind, _, seconds = answer.name.partition(" ")
-            dialect = self._catalogue.dialects.get(NODE_DIALECT) if kind == "node" else self._dialect
-            if dialect is not None:
-                facts += self._series(answer, dialect, _seconds(seconds, 0.0), BEFORE if kind == "before" else "")
+        windows = self._bundle.of("prometheus")
+        facts = [fact for answer in windows for fact in self._window_of(answer)]
         return facts + self._scrapes(self._bundle.of("exposition"))
+
+    def before(self) -> list[Fact]:
+        """Of the quiet time alone."""
+        windows = [answer for answer in self._bundle.of("prometheus") if answer.name.startswith("before")]
+        return [fact for answer in windows for fact in self._window_of(answer)]
+
+    def _window_of(self, answer: Answer) -> list[Fact]:
+        """`window 300`, `node 300`, `before 300`, `before-node 300`: whose samples, of when, and how long."""
+        kind, _, seconds = answer.name.partition(" ")
+        dialect = self._catalogue.dialects.get(NODE_DIALECT) if kind.endswith("node") else self._dialect
+        if dialect is None:
+            return []
+        return self._series(answer, dialect, _seconds(seconds, 0.0), BEFORE if kind.startswith("before") else "")
 
     def _series(self, answer: Answer, dialect: Dialect, collected: float, suffix: str) -> list[Fact]:
         if not answer.answered:
@@ -107,13 +126,7 @@ class _Reading:
     def _of_the_job(self, store: SeriesStore) -> SeriesStore:
         """The series of one job, where several scrape this instance and would count everything twice."""
         job = _text(self._bundle.options.get("job"))
-        if not job:
-            return store
-        kept = {
-            name: tuple(one for one in group if label(one.labels, "job") == job)
-            for name, group in store.by_name.items()
-        }
-        return replace(store, by_name={name: group for name, group in kept.items() if group})
+        return store.kept(lambda labels: label(labels, "job") == job) if job else store
 
     # The text exposition
 
@@ -287,7 +300,7 @@ def _covered(store: SeriesStore, at: float) -> float:
 
     Rates over a longer window would spread what happened in them over time of which nothing is known.
     """
-    first = min((one.times[0] for group in store.by_name.values() for one in group if one.times), default=None)
+    first = min((one.times[0] for one in store.every if one.times), default=None)
     if first is None or first >= round(at * 1000):
         return math.inf
     return float(math.ceil((round(at * 1000) - first + 1) / 1000))

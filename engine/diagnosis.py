@@ -3,7 +3,7 @@ A diagnosis: facts and a rule base in; symptoms, ranked causes, and what could n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from engram_diagnose.engine.advice.policy import Policy
 from engram_diagnose.engine.facts.admission import admitted
@@ -18,7 +18,9 @@ from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.inference.run import infer
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.engine.language.rule import SEVERITIES, Rule, RuleBase, Suppression
+from engram_diagnose.engine.language.stages import reads
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
+from engram_diagnose.engine.ranking.change import NOTHING_BEFORE, Before, LookBack, Moved, asked_of_before
 from engram_diagnose.engine.ranking.confidence import UNTOLD, Basis, Confidence, basis_of, confidence
 from engram_diagnose.engine.ranking.coverage import Coverage, Untestable, coverage, untestable
 from engram_diagnose.engine.ranking.impact import Breach, impact
@@ -32,7 +34,8 @@ TARGET_TAG = "target"
 class Cause:
     """
     A concluded cause. `explained` are the symptoms it explains that are there; `severity` is the worst of
-    theirs, empty when no target is missed that it would explain. `tie` is a number that tied causes share.
+    theirs, empty when no target is missed that it would explain. `moved` tells whether it was so before all was bad,
+    `tie` is a number that tied causes share.
     """
 
     rule: Rule
@@ -41,6 +44,7 @@ class Cause:
     impact: Breach
     explained: tuple[Firing, ...]
     severity: str
+    moved: Moved = "untold"
     tie: int | None = None
 
     @property
@@ -94,6 +98,7 @@ class Diagnosis:
     catalogue: Catalogue
     scales: Scales
     policy: Policy
+    before: Before = NOTHING_BEFORE
 
     def missed(self) -> tuple[Firing, ...]:
         """The symptoms that are there, most severe first."""
@@ -132,12 +137,20 @@ class Expert:
     _kinds: dict[str, Kind | None] = field(default_factory=dict)
     _bases: dict[str, Basis] = field(default_factory=dict)
 
-    def diagnose(self, facts: Iterable[Fact], subject: Subject, *, decide: Decide = decide_with_closures) -> Diagnosis:
+    def diagnose(
+        self,
+        facts: Iterable[Fact],
+        subject: Subject,
+        *,
+        decide: Decide = decide_with_closures,
+        look_back: LookBack | None = None,
+    ) -> Diagnosis:
         """
         Diagnose one set of facts.
 
         The same facts, in any order, give the same diagnosis, unless two known ones share a name and a scope: the
-        later one then stands.
+        later one then stands. With `look_back` the rules that were found are asked of the quiet time before as well,
+        and what was equally true then ranks below what moved.
         """
         targets = target_facts(self.loaded.catalogue, subject.target_set)
         sound = [admitted(fact, self._kind(fact.name)) for fact in facts]
@@ -147,11 +160,9 @@ class Expert:
         kept, suppressed = _suppress(firings, self.loaded.rules, subject.instance)
         symptoms = tuple(firing for firing in kept if firing.rule.kind == "symptom")
         missed = _by_rule(firing for firing in symptoms if firing.outcome == "fires")
-        concluded = [
-            self._cause(firing, memory, missed)
-            for firing in kept
-            if firing.rule.kind == "cause" and firing.outcome == "fires"
-        ]
+        found = [firing for firing in kept if firing.rule.kind == "cause" and firing.outcome == "fires"]
+        before = self._before([*found, *(one for ones in missed.values() for one in ones)], memory, subject, look_back)
+        concluded = [self._cause(firing, memory, missed, before) for firing in found]
         undecided = tuple(
             untestable(firing, Seen(memory, firing.scope), self._get_by)
             for firing in kept
@@ -173,9 +184,32 @@ class Expert:
             self.loaded.catalogue,
             self.loaded.scales,
             self.loaded.policy,
+            before,
         )
 
-    def _cause(self, firing: Firing, memory: Memory, missed: Mapping[str, Sequence[Firing]]) -> Cause:
+    def _before(self, found: Sequence[Firing], memory: Memory, subject: Subject, look_back: LookBack | None) -> Before:
+        """What the rules that were found say of the time before, in which only what is fixed was the same."""
+        if look_back is None:
+            return NOTHING_BEFORE
+        rules = self.loaded.rules.rules
+        asked = asked_of_before((firing.rule for firing in found), rules)
+        names = frozenset(name for rule_id in asked for name in reads(rules[rule_id]))
+        then = [admitted(fact, self._kind(fact.name)) for fact in look_back.facts(names | look_back.compared())]
+        if not any(fact.known for fact in then):
+            return NOTHING_BEFORE
+        stay = [name for name in sorted(names) if self._stays(name, settings=look_back.settings_stood)]
+        same = [fact for name in stay for fact in memory.at(name).values()]
+        inference = infer(self.compiled.only(asked), [*same, *then], at=look_back.time)
+        outcomes = {(one.rule.id, one.scope): one.outcome for one in inference.firings}
+        return Before(inference.memory, outcomes, look_back.time, look_back.measures)
+
+    def _stays(self, name: str, *, settings: bool) -> bool:
+        """Whether a fact was the same before: targets, what is fixed while a server runs, with `settings` those too."""
+        spec = self.loaded.catalogue.spec(name.removeprefix(TARGET_PREFIX))
+        known = spec is not None and (spec.fixed or (settings and spec.origin == "config"))
+        return known or name.startswith(TARGET_PREFIX)
+
+    def _cause(self, firing: Firing, memory: Memory, missed: Mapping[str, Sequence[Firing]], before: Before) -> Cause:
         seen = Seen(memory, firing.scope)
         explained = tuple(
             symptom
@@ -192,6 +226,7 @@ class Expert:
             impact(firing.rule, seen, self.better),
             explained,
             severity,
+            before.moved(firing, explained) if before else "untold",
         )
 
     def _explains(self, rule: Rule) -> list[str]:
@@ -301,7 +336,7 @@ def _matches(wanted: Mapping[str, str], scope: Scope, instance: str) -> bool:
 
 def _order(cause: Cause) -> tuple[object, ...]:
     severity = SEVERITIES.index(cause.severity) if cause.severity else -1
-    return (-severity, -cause.score, cause.rule.id, cause.scope)
+    return (-severity, cause.moved == "stood", -cause.score, cause.rule.id, cause.scope)
 
 
 def _sort_out(
@@ -355,17 +390,10 @@ def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:
 
 
 def _tied(a: Cause, b: Cause, margin: float) -> bool:
-    near = a.severity == b.severity and abs(a.score - b.score) < margin
+    alike = a.severity == b.severity and (a.moved == "stood") == (b.moved == "stood")
+    near = alike and abs(a.score - b.score) < margin
     return near and a.confidence.low <= b.confidence.high and b.confidence.low <= a.confidence.high
 
 
 def _numbered(cause: Cause, tie: int) -> Cause:
-    return Cause(
-        cause.rule,
-        cause.scope,
-        cause.confidence,
-        cause.impact,
-        cause.explained,
-        cause.severity,
-        tie,
-    )
+    return replace(cause, tie=tie)

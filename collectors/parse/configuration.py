@@ -1,5 +1,6 @@
 """The server's configuration: what each parameter was when it was read."""
 
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,6 +17,8 @@ from engram_diagnose.engine.facts.fact import Fact, Reason, Status, Value, point
 
 _IGNORED: Final = ("telemetry.ignored_keys", "telemetry.ignored_key_names")
 _MOST_NAMED: Final = 50
+_AGE: Final = "server.config_age"
+_MODIFIED: Final = re.compile(r" modified ([0-9]{1,12}\.[0-9]{3})$")
 _GIVE_FILE: Final = "give the server's configuration file with --config"
 
 
@@ -55,11 +58,24 @@ def _facts(keys: list[ConfigKey], answer: Answer | None, dialect: Dialect, catal
         return _all_unknown(keys, why, answer)
     file = _File(answer, answer.body or "", values)
     facts = [_fact(key, file, dialect, catalogue) for key in keys]
-    return facts + _ignored(file, dialect)
+    return [*facts, *_ignored(file, dialect), _age(answer)]
+
+
+def modified_at(answer: Answer) -> float | None:
+    """When the file had been changed last as it was read, in seconds since the epoch; None where that was not seen."""
+    found = _MODIFIED.search(answer.detail)
+    return float(found[1]) if found else None
+
+
+def _age(answer: Answer) -> Fact:
+    modified = modified_at(answer)
+    if modified is None:
+        return unknown(_AGE, Missing(Reason.SOURCE_ABSENT, "the time of the file's last change was not seen"), answer)
+    return known(_AGE, point(max(0.0, answer.time - modified)), answer)
 
 
 def _all_unknown(keys: list[ConfigKey], why: Missing, answer: Answer | None) -> list[Fact]:
-    names = (*(key.parameter for key in keys), *_IGNORED)
+    names = (*(key.parameter for key in keys), *_IGNORED, _AGE)
     return [unknown(name, why, answer, get_by=_GIVE_FILE) for name in names]
 
 

@@ -13,6 +13,7 @@ from typing import Any, Final
 from engram_diagnose.engine.advice.advise import advise
 from engram_diagnose.engine.advice.decision import Decision
 from engram_diagnose.engine.diagnosis import TARGET_TAG, Cause, Diagnosis
+from engram_diagnose.engine.explanation.changes import changes
 from engram_diagnose.engine.explanation.instruction import filled_command, literal, wished
 from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
 from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, read_by, trace
@@ -87,6 +88,7 @@ class _Writer:
                 if firing.rule.kind == "cause" and firing.outcome == "not-applicable"
             ],
             "advice": [self._decision(one) for one in advise(diagnosis).decisions],
+            "changed": self._changed(),
             "coverage": self._coverage(),
             "derived": [
                 self._derived(firing)
@@ -116,6 +118,15 @@ class _Writer:
             "dialect": subject.dialect,
             "target_set": subject.target_set,
         }
+
+    def _changed(self) -> Json | None:
+        """What is different from the quiet time before; null where nothing was collected of it."""
+        diagnosis = self._diagnosis
+        before, at = diagnosis.before, diagnosis.subject.time
+        if not before:
+            return None
+        entries = changes(diagnosis.memory, before, at, diagnosis.catalogue)
+        return {"since": iso(before.time), "seconds": _rounded(at - before.time), "entries": entries}
 
     def _head(self, rule: Rule, scope: Scope) -> Json:
         return {
@@ -152,6 +163,7 @@ class _Writer:
         return self._head(cause.rule, cause.scope) | {
             "rank": rank,
             "tie": cause.tie,
+            "moved": cause.moved if self._diagnosis.before else None,
             "status": cause.rule.status,
             "severity": cause.severity or None,
             "rule_severity": cause.rule.severity,
@@ -227,6 +239,9 @@ class _Writer:
             "counted": piece.counted,
             "group": piece.evidence.group or None,
             "proxy": piece.proxy,
+            "before": self._diagnosis.before.truth(piece.condition, seen.scope).name.lower()
+            if self._diagnosis.before
+            else None,
             "tests": [self._test(test) for test in shown],
             "missing": [self._missing(item) for item in self._missing_in(piece, seen)]
             if piece.truth is Truth.UNKNOWN

@@ -22,10 +22,10 @@ class FactSpec:
     One catalogue entry.
 
     `scope` lists the labels the fact may carry. `history` tells that windows of it can be asked for; a snapshot has
-    none. `counter` tells that only its rate means anything. `low` and `high` bound it, in base units. `origin`
-    is the group it is collected in (`prometheus`, `process`, `host`, `perf`, `kernels`, `config`, `alert`,
-    `telemetry`, `rules`). `raw` names the measured quantity behind it, so that two facts computed from one
-    measurement count as one piece of evidence.
+    none. `counter` tells that only its rate means anything, `fixed` that it stays what it is while a server runs. `low`
+    and `high` bound it, in base units. `origin` is the group it is collected in (`prometheus`, `process`, `host`,
+    `perf`, `kernels`, `config`, `alert`, `telemetry`, `rules`). `raw` names the measured quantity behind it, so that
+    two facts computed from one measurement count as one piece of evidence.
     """
 
     name: str
@@ -42,6 +42,7 @@ class FactSpec:
     source: str = ""
     get_by: str = ""
     raw: str = ""
+    fixed: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 A rule base made ready to run: slots, stages, and a closure for every gate, row and value.
 """
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass
 
 from engram_diagnose.engine.inference.leaf import FALSE, TRUE, Frame, Slots, Test, ValueOf, compile_value
@@ -49,6 +49,11 @@ class CompiledRules:
     slots: Slots
     stages: tuple[tuple[CompiledRule, ...], ...]
     by_id: Mapping[str, CompiledRule]
+
+    def only(self, ids: Collection[str]) -> "CompiledRules":
+        """These rules alone, in the same stages; they must hold whatever they read the results of."""
+        kept = (tuple(rule for rule in stage if rule.rule.id in ids) for stage in self.stages)
+        return CompiledRules(self.slots, tuple(filter(None, kept)), self.by_id)
 
 
 def compile_rules(rules: Mapping[str, Rule]) -> CompiledRules:

@@ -20,7 +20,7 @@ from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.rulebase import load_rules
-from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
+from engram_diagnose.session import asked_facts, diagnose_bundle, rule_digests
 
 if TYPE_CHECKING:
     from engram_diagnose.collectors.gather import Request
@@ -68,7 +68,7 @@ def _gathered(request: "Request", loaded: Loaded, progress: Say) -> Bundle:
     """What is diagnosed is what is kept: the bundle as it reads again."""
     from engram_diagnose.collectors.gather import gather
 
-    bundle = gather(request, loaded.catalogue, wanted_facts(loaded), now=time.time(),
+    bundle = gather(request, loaded.catalogue, asked_facts(loaded), now=time.time(),
                     tool=f"engram-diagnose {__version__}", rules=rule_digests(loaded), progress=progress)  # fmt: skip
     return read_bundle(encode_bundle(bundle))
 

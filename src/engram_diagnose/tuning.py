@@ -4,7 +4,6 @@ From a bundle to a patch: the diagnosis, one decision per parameter, and the con
 
 import hashlib
 import os
-import re
 import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from typing import Any, Final
 
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.parse.configuration import facts_of_configuration
+from engram_diagnose.collectors.parse.configuration import facts_of_configuration, modified_at
 from engram_diagnose.engine.advice.advise import Advice, advise
 from engram_diagnose.engine.advice.choice import Choice
 from engram_diagnose.engine.advice.decision import Decision, same
@@ -195,8 +194,7 @@ def _at_once(path: str, flags: int) -> int:
 def _modified(bundle: Bundle) -> float | None:
     """When the configuration had been changed last as it was measured, in seconds since the epoch."""
     answer = next((one for one in bundle.of("config") if one.answered), None)
-    found = re.search(r" modified ([0-9]{1,12}\.[0-9]{3})$", answer.detail) if answer is not None else None
-    return float(found[1]) if found is not None else None
+    return modified_at(answer) if answer is not None else None
 
 
 def _moved(configuration: Configuration, diagnosis: Diagnosis, dialect: Dialect | None) -> dict[str, Value | None]:

@@ -143,7 +143,10 @@ source_options = together(
         type=Duration(),
         default=3600.0,
         show_default="1h",
-        help="How far back the quiet time lies that changes are measured against.",
+        help="How far back the quiet time lies that changes are measured against, where no --onset is given.",
+    ),
+    named_option(
+        "--onset", type=Instant(), help="When it began to be bad: the quiet time ends then. Written like --at."
     ),
     named_option("--local/--no-local", default=True, help="Whether to look at this host when the server runs on it."),
     named_option("--memory-constrained", is_flag=True, help="Say that the server must get by with little memory."),
@@ -202,7 +205,8 @@ def request_of(values: dict[str, Any]) -> Any:
     statements = {"workload.memory_constrained": 1.0} if values.pop("memory_constrained") else {}
     prometheus = _prometheus(values)
     token_file = values.pop("server_token_file")
-    at, target_set = values.pop("at"), values.pop("target_set") or "target"
+    at, onset = values.pop("at") or 0.0, values.pop("onset", None) or 0.0
+    target_set = values.pop("target_set") or "target"
     if values["config_file"] and not Path(values["config_file"]).is_file():
         raise click.UsageError(f"--config: there is no file {values['config_file']}")
     if values["data_dir"] and not Path(values["data_dir"]).is_dir():
@@ -212,7 +216,8 @@ def request_of(values: dict[str, Any]) -> Any:
     return Request(
         prometheus=prometheus,
         server_token=_secret(token_file) if token_file else "",
-        at=at or 0.0,
+        at=at,
+        onset=onset,
         statements=statements,
         target_set=target_set,
         **values,

@@ -19,6 +19,12 @@ _RESTART: Final = {
     "reindex": "needs the index rebuilt",
     "host": "is set on the host, not in the server",
 }
+_MOVED: Final[Mapping[str | None, str]] = {
+    "stood": "it was so before as well, when nothing that it explains was: it ranks below what moved",
+    "moved": "it was not so before",
+}
+_SINCE: Final[Mapping[str | None, int]] = {"false": 0, "true": 2}
+"""Evidence by what it was before: what moved, what nobody knows of, what stood."""
 _NAMES_SHOWN: Final = 4
 _SIGNS_SHOWN: Final = 3
 
@@ -111,6 +117,7 @@ class CauseView(NamedTuple):
     gist: str
     after: tuple[str, ...] = ()
     tie: str = ""
+    moved: str = ""
 
 
 def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool = False) -> CauseView:
@@ -139,6 +146,7 @@ def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool =
         refs=tuple(cause["refs"]),
         gist=_gist(steps),
         after=_masking(cause.get("masked_by", ()), document["causes"]),
+        moved=_MOVED.get(cause.get("moved"), ""),
     )
 
 
@@ -203,8 +211,10 @@ def _explained(heads: Iterable[Json]) -> tuple[str, ...]:
 
 
 def _signs(pieces: Sequence[Json], *, verbose: bool) -> Signs:
-    """What counts first, the strongest of it first."""
-    ordered = sorted(pieces, key=lambda piece: (not piece["counted"], -abs(piece["log_ratio"])))
+    """What counts first, of that what moved, the strongest of it first."""
+    ordered = sorted(
+        pieces, key=lambda piece: (not piece["counted"], _SINCE.get(piece.get("before"), 1), -abs(piece["log_ratio"]))
+    )
     signs = [_sign(piece) for piece in ordered if piece["strength"] != "none"]
     shown = signs if verbose else [sign for sign in signs if sign.counted][:_SIGNS_SHOWN]
     return Signs(tuple(shown), len(signs) - len(shown))
@@ -212,6 +222,8 @@ def _signs(pieces: Sequence[Json], *, verbose: bool) -> Signs:
 
 def _sign(piece: Json) -> Sign:
     notes = ["by a stand-in for the measurement"] if piece["proxy"] else []
+    notes += ["not so before"] if piece.get("before") == "false" else []
+    notes += ["so before as well"] if piece.get("before") == "true" else []
     notes += [] if piece["counted"] else ["counts once with a stronger sign of the same"]
     return Sign(piece["strength"], piece_words(piece), piece["counted"], "; ".join(notes))
 

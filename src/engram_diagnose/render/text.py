@@ -43,6 +43,7 @@ class _Writer:
         self._verdict()
         self._causes("Causes", "causes", view.detailed, view.further)
         self._changes()
+        self._changed()
         self._unexplained()
         self._causes("Also concluded", "idle", (), view.idle)
         self._masked()
@@ -105,6 +106,7 @@ class _Writer:
         self._field("impact", cause.impact)
         self._field("explains", *cause.explains)
         self._field("why", *cause.why)
+        self._field("since when", cause.moved)
         self._page.field(("for", "label"), _signs(cause.supporting))
         self._page.field(("against", "label"), _signs(cause.opposing))
         self._field("unknown", cause.unknown)
@@ -160,6 +162,11 @@ class _Writer:
         if self._view.changes:
             self._heading("Changes", "changes")
             self._list(self._view.changes)
+
+    def _changed(self) -> None:
+        if self._view.changed:
+            self._heading(f"Since {self._view.changed_since}", "changed")
+            self._list(self._view.changed)
 
     def _masked(self) -> None:
         if self._view.masked:

@@ -24,6 +24,7 @@ _DERIVED: Final = 8
 NOTES: Final = {
     "causes": "the worst missed target first, then by what they explain",
     "changes": "one decision per setting; engram-diagnose tune makes them a patch",
+    "changed": "against the quiet time that ended then",
     "unexplained": "by any cause that was concluded",
     "idle": "they explain no missed target",
     "masked": "what a cause above imitates: test again once that is gone",
@@ -78,6 +79,8 @@ class Report(NamedTuple):
     further: tuple[CauseView, ...]
     idle: tuple[CauseView, ...]
     changes: tuple[Listed, ...]
+    changed: tuple[Listed, ...]
+    changed_since: str
     masked: tuple[CauseView, ...]
     experimental: tuple[CauseView, ...]
     unexplained: tuple[Missed, ...]
@@ -115,6 +118,8 @@ def report(document: Json, *, verbose: bool = False) -> Report:
         further=tuple(telling[full:]),
         idle=tuple(idle),
         changes=tuple(map(_decided, document["advice"])),
+        changed=_changed(document.get("changed"), verbose=verbose),
+        changed_since=_since(document.get("changed")),
         masked=tuple(masked),
         experimental=tuple(experimental),
         unexplained=_unexplained(document),
@@ -132,6 +137,30 @@ def report(document: Json, *, verbose: bool = False) -> Report:
         against=_against(document["subject"]),
         rules=_rules(document["rule_base"]),
     )
+
+
+def _changed(changed: Json | None, *, verbose: bool) -> tuple[Listed, ...]:
+    """What changed; what did not, and what nobody knows, in a line each."""
+    if not changed:
+        return ()
+    entries = changed["entries"]
+    told = [_told(entry) for entry in entries if verbose or entry["state"] == "changed"]
+    if verbose:
+        return tuple(told)
+    alike = [entry["what"] for entry in entries if entry["state"] == "alike"]
+    unknown = [entry["what"] for entry in entries if entry["state"] == "unknown"]
+    told += [Listed("as before", "", ", ".join(alike))] if alike else []
+    told += [Listed("not known", "", ", ".join(unknown))] if unknown else []
+    return tuple(told)
+
+
+def _told(entry: Json) -> Listed:
+    what, _, said = entry["sentence"].partition(": ")
+    return Listed(what, entry["fact"], worded(said))
+
+
+def _since(changed: Json | None) -> str:
+    return f"{instant(changed['since'])}" if changed and changed["since"] else ""
 
 
 def _ranked(document: Json, *, verbose: bool) -> list[CauseView]:
