@@ -22,13 +22,14 @@ FIRINGS_APART = 400.0
 
 @dataclass(frozen=True)
 class Told:
-    """What one of a pair says of one firing of one alert."""
+    """What one of a pair says of one firing of one alert; without a fingerprint, it may be any of them."""
 
     instance: int
     name: str
     firing: int
     status: AlertStatus
     skew: float
+    sender: str
 
     @property
     def event(self) -> tuple[int, str, int]:
@@ -37,12 +38,24 @@ class Told:
     def alert(self) -> Alert:
         starts = self.firing * FIRINGS_APART
         ends = starts + 100 + self.skew if self.status == "resolved" else None
-        return alert(self.name, instance=f"db{self.instance}", status=self.status, starts=starts + self.skew, ends=ends)
+        return alert(self.name, instance=f"db{self.instance}", status=self.status, starts=starts + self.skew, ends=ends,
+                     fingerprint=self.sender)  # fmt: skip
+
+    def speaks_for(self, other: "Told") -> bool:
+        return self.sender in (other.sender, "") or not other.sender
 
 
 TOLD = st.builds(Told, st.integers(0, 1), st.sampled_from("AB"), st.integers(0, 2),
-                 st.sampled_from(("firing", "resolved")), st.sampled_from((0.0, 0.5, 12.0, 25.0)))  # fmt: skip
+                 st.sampled_from(("firing", "resolved")), st.sampled_from((0.0, 0.5, 12.0, 25.0)),
+                 st.sampled_from(("", "a", "b")))  # fmt: skip
 NOTIFICATIONS = st.lists(TOLD, min_size=1, max_size=4)
+
+
+def ends(one: Told, other: Told) -> bool:
+    """Whether one says that the other is over: by its end, or by its next firing."""
+    if one.event[:2] != other.event[:2] or not one.speaks_for(other):
+        return False
+    return one.firing > other.firing or (one.firing == other.firing and one.status == "resolved")
 
 
 def notification(told: Sequence[Told]) -> Notification:
@@ -150,12 +163,11 @@ class Service(RuleBasedStateMachine):
 
     @invariant()
     def every_alert_that_fired_is_in_one_incident_which_is_closed_when_all_are_resolved(self) -> None:
-        """One that began again is resolved, whether or not somebody said so."""
+        """One that began again is resolved, whether or not somebody said so; each replica ends its own."""
         told = [one for notification in self.accepted for one in notification]
         fired = {one.event for one in told if one.status == "firing"}
-        resolved = {one.event for one in told if one.status == "resolved"}
-        last = {one.event[:2]: max(two.firing for two in told if two.event[:2] == one.event[:2]) for one in told}
-        over = resolved | {event for event in fired if event[2] < last[event[:2]]}
+        firing = {one.event for one in told if one.status == "firing" and not any(ends(two, one) for two in told)}
+        over = fired - firing
         seen: dict[tuple[int, str, int], str] = {}
         for listed in self.store.search(Search(limit=500)).items:
             incident = listed.incident

@@ -146,6 +146,54 @@ def test_alerts_are_accepted_without_a_long_wait_while_much_is_removed(store: In
     assert len(kept(store)) == min(number, 500)
 
 
+def a_storm(store: IncidentStore, number: int, alerts: int) -> str:
+    """A closed and diagnosed incident of many alerts."""
+    named = [{"instance": f"storm{number}", "shard": str(shard)} for shard in range(alerts)]
+    (id,) = store.accept(told(*(alert(**labels) for labels in named)), T0, GROUPING).incidents
+    taken = store.take_job(T0)
+    assert taken is not None
+    assert store.finish(id, taken[0].token, found(id), DOCUMENT, b"\xa5" * 20_000, (), T0)
+    store.accept(told(*(alert(status="resolved", ends=10, **labels) for labels in named)), T0 + 10, GROUPING)
+    return id
+
+
+def test_a_storm_goes_in_small_steps_each_of_which_leaves_a_sound_database(
+    store: IncidentStore, database: Path
+) -> None:
+    a_storm(store, 0, 1500)
+    left: list[int] = []
+
+    def look(_: float) -> bool:
+        with open_incidents(database) as other:
+            left.append(other.counts().alerts)
+            assert other.check() == ()
+        return False
+
+    assert store.prune(T0 + 10 * DAY, older_than=DAY, pause=look) == 1
+    assert left[0] == 1500 - 64
+    assert left == sorted(left, reverse=True)
+    assert len(set(left)) >= 5
+    assert store.counts().alerts == 0
+
+
+def test_a_storm_that_was_begun_is_removed_to_the_end_though_the_database_is_small_enough(store: IncidentStore) -> None:
+    a_storm(store, 0, 600)
+    later = an_incident(store, 1, day=1)
+    assert store.prune(T0 + 10 * DAY, larger_than_bytes=store.counts().bytes - 10_000) == 1
+    assert kept(store) == {later}
+
+
+def test_a_storm_whose_removal_was_cut_short_is_removed_the_next_time(store: IncidentStore) -> None:
+    id = a_storm(store, 0, 600)
+    pauses = iter([False, True])
+    assert store.prune(T0 + 10 * DAY, older_than=DAY, pause=lambda _: next(pauses, True)) == 0
+    incident = store.incident(id)
+    assert incident is not None
+    assert (incident.state, 0 < len(incident.alerts) < 600) == ("closed", True)
+    assert store.check() == ()
+    assert store.prune(T0 + 10 * DAY, older_than=DAY) == 1
+
+
 # Copying
 
 

@@ -80,6 +80,14 @@ def test_without_an_instance_the_pod_is_the_instance(store: IncidentStore) -> No
     assert only(store).instance == "engram-0"
 
 
+@pytest.mark.parametrize("name", ["instance", "cluster"])
+def test_a_label_that_is_empty_is_one_that_the_alert_does_not_have(store: IncidentStore, name: str) -> None:
+    labels = {"alertname": "EngramDown", "pod": "engram-0"}
+    (id,) = accept(store, replace(DOWN, labels={**labels, name: ""})).incidents
+    assert only(store).instance == "engram-0"
+    assert accept(store, replace(SLOW, labels=labels)).incidents == (id,)
+
+
 def test_the_first_of_several_alerts_gives_the_time(store: IncidentStore) -> None:
     accept(store, SLOW, DOWN, at=300)
     assert only(store).at == T0

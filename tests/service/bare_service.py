@@ -54,6 +54,10 @@ class Nothing:
         """Nothing was found."""
         return ()
 
+    def is_current(self) -> bool:
+        """Nothing never changes."""
+        return True
+
     def close(self) -> None:
         """Nothing is open."""
 

@@ -26,7 +26,8 @@ class Recording:
     """
     The samples of the incident's instance, or the same for `every_instance`.
 
-    `queries` are what was asked; while it is `down` it answers 503.
+    `queries` are what was asked; while it is `down` it answers 503. `pods` are the series, as metric and
+    instance, that have a pod's name as their label `pod`.
     """
 
     def __init__(self, *, every_instance: bool = False) -> None:
@@ -36,6 +37,7 @@ class Recording:
         self._text = next(answer.body or "" for answer in bundle.of("prometheus") if answer.answered)
         self.queries: list[str] = []
         self.down = False
+        self.pods: dict[str, list[tuple[str, str]]] = {}
         self._every_instance = every_instance
 
     @cached_property
@@ -44,6 +46,12 @@ class Recording:
 
     def answer(self, query: str, at: float) -> str:
         self.queries.append(query)
+        if "pod=" in query:
+            named = [one for pod, those in self.pods.items() if f'pod="{pod}"' in query for one in those]
+            result = [
+                {"metric": {"__name__": name, "instance": instance}, "value": [at, "1"]} for name, instance in named
+            ]
+            return _success("vector", result)
         if "last_over_time" in query:
             metrics = sorted({one["metric"]["__name__"] for one in self._answer["data"]["result"]})
             result = [{"metric": {"__name__": name, "instance": self.instance, "job": "engram"}, "value": [at, "1"]}

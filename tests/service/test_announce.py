@@ -7,14 +7,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from engram_diagnose.history.announcing import LeftOut
 from engram_diagnose.history.model import Alert, Finding, Incident, Notification
 from engram_diagnose.service.announce import (
-    MOST_ANNOUNCED,
     alert_of,
     bounded,
     chosen,
     content_of,
-    instant,
+    further_alert,
     is_ours,
     link_of,
     messages_for,
@@ -112,11 +112,21 @@ def test_as_many_incidents_are_announced_as_anybody_reads_the_most_severe_and_ol
          dataclasses.replace(FINDING, severity=severity))
         for severity in ("info", "warning", "critical") for number in range(60)
     ]  # fmt: skip
-    ids = [incident.id for incident, _ in chosen(findings)]
-    assert len(ids) == MOST_ANNOUNCED
+    ids = [incident.id for incident, _ in chosen(findings, 100)]
+    assert len(ids) == 100
     assert ids[0] == "critical-000"
     assert ids[59:61] == ["critical-059", "warning-000"]
     assert not any(id.startswith("info") for id in ids)
+
+
+def test_incidents_without_an_alert_of_their_own_are_told_in_one_whose_labels_stay() -> None:
+    few, many = (further_alert(LeftOut("warning", number, AT), SETTINGS) for number in (1, 4900))
+    assert few.labels == many.labels == {"alertname": "EngramDiagnosis", "severity": "warning", "incident": "further"}
+    assert is_ours(many.labels)
+    assert few.annotations["summary"].startswith("1 more incident is open, of severity warning")
+    assert many.annotations["summary"].startswith("4,900 more incidents are open, of severity warning")
+    assert "nothing is lost" in many.annotations["verdict"]
+    assert many.link == many.annotations["link"] == "https://diagnose.example/engram/incidents?state=open"
 
 
 texts = st.text(max_size=3000) | st.text(alphabet="\x1b\n\r\u202e\u0000\ud800<>\"'\\{}%", max_size=300)
@@ -143,14 +153,6 @@ def test_a_text_that_is_short_and_prints_stays_as_it_is(text: str, most: int) ->
     plain = "".join(letter for letter in text if letter in string.ascii_letters)[:most]
     assert bounded(plain, most) == plain
     assert len(bounded(text, most)) <= most
-
-
-@pytest.mark.parametrize(("seconds", "said"), [
-    (1_700_000_000.25, "2023-11-14T22:13:20.250Z"), (0.0, "1970-01-01T00:00:00.000Z"),
-    (1e300, "1970-01-01T00:00:00.000Z"), (float("nan"), "1970-01-01T00:00:00.000Z"),
-])  # fmt: skip
-def test_a_time_is_told_as_alertmanager_reads_it(seconds: float, said: str) -> None:
-    assert instant(seconds) == said
 
 
 def test_without_a_public_address_the_link_leads_to_where_the_service_listens() -> None:

@@ -1,10 +1,13 @@
 """The JSON API: what it answers, what may be cached, and how it says what is wrong."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from filled_site import BUNDLE, HOSTILE, LONG, NOW, Site, diagnosed, fill, site
+from filled_site import BUNDLE, GROUPING, HOSTILE, LONG, NOW, Site, alert, diagnosed, fill, site
+
+from engram_diagnose.history.model import Notification
 
 BASE = "/api/v1/incidents"
 
@@ -32,6 +35,66 @@ def test_an_incident_is_told_with_its_alerts_its_finding_and_what_happened(here:
     assert told["finding"]["severity"] == "critical"
     assert [one["labels"]["instance"] for one in told["alerts"]] == ["db1:7432"]
     assert {one["what"] for one in told["timeline"]} == {"firing", "opened", "diagnosed", "resolved", "closed"}
+
+
+@pytest.fixture(scope="module")
+def storm(tmp_path_factory: pytest.TempPathFactory) -> tuple[Site, str]:
+    """An incident of 450 alerts, of which every third is over."""
+    found = site(tmp_path_factory.mktemp("storm") / "history.db")
+    alerts = [
+        alert("db1:7432", NOW - 300 + number / 10, name=f"Alert{number:03}", ends=None if number % 3 else NOW)
+        for number in range(450)
+    ]
+    firing = [replace(one, status="firing", ends_at=None) for one in alerts]
+    found.store.accept(Notification(tuple(firing)), NOW - 200, GROUPING)
+    (id,) = found.store.accept(Notification(tuple(alerts)), NOW - 100, GROUPING).incidents
+    return found, id
+
+
+def test_of_an_incident_with_many_alerts_the_first_are_told_and_how_many_there_are(storm: tuple[Site, str]) -> None:
+    here, id = storm
+    told = here.browser().get(f"{BASE}/{id}").json()
+    assert (len(told["alerts"]), told["alerts_in_all"]) == (200, 450)
+    assert (len(told["timeline"]), told["timeline_in_all"]) == (200, 450 + 150 + 1)
+    assert told["alert_names"] == [f"Alert{number:03}" for number in range(100)]
+
+
+@pytest.mark.parametrize(("what", "in_all"), [("alerts", 450), ("timeline", 601)])
+@pytest.mark.parametrize("limit", ["", "limit=7", "limit=200"])
+def test_the_rest_comes_page_by_page(storm: tuple[Site, str], what: str, in_all: int, limit: str) -> None:
+    here, id = storm
+    browser, found = here.browser(), []
+    cursor = ""
+    while cursor is not None:
+        page = browser.get(f"{BASE}/{id}/{what}?{limit}" + (f"&cursor={cursor}" if cursor else "")).json()
+        found += page[what]
+        cursor = page["cursor"]
+    assert found[:200] == browser.get(f"{BASE}/{id}").json()[what]
+    assert len({json.dumps(one, sort_keys=True) for one in found}) == len(found) == in_all
+
+
+@pytest.mark.parametrize(
+    ("query", "names"),
+    [("limit=0", "limit"), ("limit=201", "limit"), ("cursor=x", "cursor"), ("cursor=20260922T0300", "cursor"),
+     ("cursor=41dab5a3f0000000-0-9999999999999999999", "cursor"), ("state=open", "state"),
+     ("limit=1&limit=2", "limit")],
+)  # fmt: skip
+@pytest.mark.parametrize("what", ["alerts", "timeline"])
+def test_a_wrong_parameter_of_a_part_is_named(storm: tuple[Site, str], what: str, query: str, names: str) -> None:
+    here, id = storm
+    answer = here.browser().get(f"{BASE}/{id}/{what}?{query}")
+    assert answer.status_code == 400
+    assert answer.json()["detail"].startswith(f"parameter '{names}': ")
+    assert here.browser().get(f"{BASE}/nope/{what}").status_code == 404
+
+
+@pytest.mark.parametrize(
+    "cursor", ["7ff0000000000000-0-1", "7ff8000000000000-0-1", "41dab5a3f0000000-9-999999999999999999"]
+)
+@pytest.mark.parametrize("what", ["alerts", "timeline"])
+def test_behind_the_end_there_is_nothing(storm: tuple[Site, str], what: str, cursor: str) -> None:
+    here, id = storm
+    assert here.browser().get(f"{BASE}/{id}/{what}?cursor={cursor}").json() == {what: [], "cursor": None}
 
 
 def test_what_has_no_finding_yet_says_null(here: Site) -> None:

@@ -129,7 +129,7 @@ def alert(name: str = "RecallLatencyHigh", status: str = "firing", **labels: str
     }
 
 
-def notification(*alerts: dict[str, Any]) -> dict[str, Any]:
+def notification(*alerts: Any) -> dict[str, Any]:
     return {
         "version": "4", "groupKey": "{}:{}", "truncatedAlerts": 0, "status": "firing", "receiver": "engram",
         "groupLabels": {}, "commonLabels": {}, "commonAnnotations": {}, "externalURL": "http://am",
@@ -196,6 +196,22 @@ def test_what_is_no_notification_is_refused_for_good(make: Make, body: bytes) ->
     assert_problem(answer)
     with open_incidents(app.database) as store:
         assert store.counts().alerts == 0
+
+
+def test_a_malformed_alert_is_left_out_counted_logged_and_said(make: Make) -> None:
+    app = make()
+    answer = app.post(notification(alert(), {"status": "firing", "labels": ["a"]}, alert("EngramDiagnosis"), 7))
+    assert answer.status_code == 202
+    told = answer.json()
+    assert (told["new"], told["ignored"], told["malformed"], len(told["problems"])) == (1, 1, 2, 2)
+    assert "$.alerts[1]" in told["problems"][0]
+    assert "$.alerts[3]" in told["problems"][1]
+    assert 'engram_diagnose_alerts_total{result="malformed"} 2.0' in app.ask("GET", "/metrics").text
+    assert "malformed alerts left out" in app.said()
+    with open_incidents(app.database) as store:
+        assert store.counts().alerts == 1
+    many = app.post(notification(alert(), *[{}] * 300)).json()
+    assert (many["malformed"], len(many["problems"])) == (300, 20)
 
 
 def test_when_too_much_waits_the_sender_is_asked_to_come_again(make: Make) -> None:

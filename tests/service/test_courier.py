@@ -17,10 +17,10 @@ from places import Answer, Book, Got, alertmanager, eventually, free_port, place
 
 from engram_diagnose.history.incidents import NewMessage
 from engram_diagnose.service import courier as module
-from engram_diagnose.service.announce import MOST_ANNOUNCED, chosen, instant
 from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.lanes import delay
 from engram_diagnose.service.settings import Alertmanager, Login, Settings, Webhook
+from engram_diagnose.service.times import instant
 
 QUICK = Login(timeout_seconds=1)
 
@@ -34,7 +34,12 @@ def to(*urls: str, webhook: str = "", **about: Any) -> Settings:
     """Settings that send to these Alertmanagers and this webhook."""
     return Settings(
         public_url="https://diagnose.example",
-        alertmanager=Alertmanager(urls=urls, login=QUICK, resolve_after_seconds=about.pop("resolve_after", 300)),
+        alertmanager=Alertmanager(
+            urls=urls,
+            login=QUICK,
+            resolve_after_seconds=about.pop("resolve_after", 300),
+            most_announced=about.pop("most", 100),
+        ),
         webhook=Webhook(url=webhook, login=QUICK, **about),
     )
 
@@ -297,14 +302,18 @@ def test_an_incident_that_closed_before_it_could_be_told_of_is_posted_as_resolve
         assert resolved(at.told())
 
 
+def instances(got: list[Got]) -> set[str]:
+    """The instances whose alert was posted as open."""
+    return {one["labels"]["instance"] for call in got for one in call.json
+            if "instance" in one["labels"] and one["endsAt"] > instant(call.at + 0.001)}  # fmt: skip
+
+
 def test_no_more_alerts_are_open_than_anybody_reads_and_the_next_takes_a_closed_ones_place(
-    book: Book, monkeypatch: pytest.MonkeyPatch
+    book: Book,
 ) -> None:
-    few = 3
-    monkeypatch.setattr(module, "MOST_ANNOUNCED", few)
-    monkeypatch.setattr(module, "chosen", lambda found: chosen(found, few))
+    most = 3
     with place() as at:
-        settings = to(at.url, resolve_after=3)
+        settings = to(at.url, most=most, resolve_after=3)
         alerts = [book.alert(instance=f"engram-{number}") for number in range(5)]
         for alert in alerts:
             book.fire(alert)
@@ -312,16 +321,170 @@ def test_no_more_alerts_are_open_than_anybody_reads_and_the_next_takes_a_closed_
 
         async def told() -> None:
             async with sending(courier_of(book, settings)) as courier:
-                await eventually(lambda: book.counts().sent == few, "as many as there is room for")
+                await eventually(lambda: book.counts().sent == 3, "as many as there is room for")
                 await asyncio.sleep(1.5)
-                assert {one["labels"]["instance"] for one in fired(at.told())} == {"engram-0", "engram-1", "engram-2"}
+                assert instances(at.told()) == {"engram-0", "engram-1", "engram-2"}
                 book.resolve(alerts[0])
                 courier.wake()
-                await eventually(lambda: book.counts().sent == few + 1, "the next one")
+                await eventually(lambda: book.counts().sent == 4, "the next one")
 
         asyncio.run(told())
     assert book.events()[0]["event"] == "more incidents are open than are announced"
-    assert MOST_ANNOUNCED == 100
+
+
+def test_what_is_announced_stays_so_although_worse_comes_and_through_a_restart(
+    book: Book, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """An alert that vanished would say that all is well again."""
+    most = 3
+    with place() as at:
+        settings = to(at.url, most=most, resolve_after=3)
+
+        def fire(severity: str, *numbers: int) -> None:
+            for number in numbers:
+                book.fire(book.alert(instance=f"{severity}-{number}"))
+                book.diagnose(settings, severity=severity)
+
+        async def announced(happens: Callable[[], bool]) -> set[str]:
+            async with sending(courier_of(book, settings)) as courier:
+                courier.wake()
+                await eventually(happens, "what was to be told")
+                await asyncio.sleep(1)
+                begun = len(at.told())
+                await asyncio.sleep(2)
+                return instances(at.told()[begun:])
+
+        fire("warning", 0, 1, 2)
+        assert asyncio.run(announced(lambda: book.counts().sent == 3)) == {"warning-0", "warning-1", "warning-2"}
+        fire("critical", 3, 4)
+        after = asyncio.run(announced(lambda: book.events() != []))
+    assert after == {"warning-0", "warning-1", "warning-2"}
+    assert book.counts().pending == 2
+
+
+def test_how_many_more_are_open_is_told_in_one_alert_for_each_severity_which_ends_with_them(
+    book: Book,
+) -> None:
+    most = 2
+    with place() as at:
+        settings = to(at.url, most=most, resolve_after=3)
+        alerts = [book.alert(instance=f"engram-{number}") for number in range(5)]
+        for alert in alerts:
+            book.fire(alert)
+            book.diagnose(settings)
+
+        def further() -> list[tuple[Got, dict[str, Any]]]:
+            return [(got, one) for got in at.told() for one in got.json if one["labels"]["incident"] == "further"]
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                await eventually(further, "that there are more")
+                for alert in alerts[:3]:
+                    book.resolve(alert)
+                courier.wake()
+                await eventually(lambda: further()[-1][1]["endsAt"] <= instant(further()[-1][0].at + 0.001), "its end")
+
+        asyncio.run(told())
+        _, first = further()[0]
+    assert first["labels"] == {"alertname": "EngramDiagnosis", "severity": "critical", "incident": "further"}
+    assert first["annotations"]["summary"] == "3 more incidents are open, of severity critical, beyond those announced"
+    assert first["generatorURL"] == "https://diagnose.example/incidents?state=open"
+
+
+def test_messages_without_room_are_out_of_the_way_of_others_and_cost_no_attempt(
+    book: Book,
+) -> None:
+    most = 1
+    with place() as at, place() as hook:
+        settings = to(at.url, most=most)
+        for number in range(30):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(settings, made_at=time.time() - 2 * 86400)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 1, "the one that there is room for")
+                await asyncio.sleep(1.5)
+
+        asyncio.run(told())
+        with book.open() as store:
+            assert store.due(time.time() + 10 * 86400, 100) == [], "what has no room is fetched again and again"
+        assert (book.counts().pending, book.counts().given_up) == (29, 0)
+        both = to(at.url, most=most, webhook=hook.url)
+        book.fire(book.alert(instance="later"))
+        book.diagnose(both)
+
+        async def meanwhile() -> None:
+            async with sending(courier_of(book, both)):
+                await eventually(lambda: hook.told(), "the webhook")
+
+        asyncio.run(meanwhile())
+
+
+def test_an_incident_that_closes_while_there_is_no_room_for_it_leaves_no_message_behind(
+    book: Book,
+) -> None:
+    most = 1
+    with place() as at:
+        settings = to(at.url, most=most)
+        alerts = [book.alert(instance=f"engram-{number}") for number in range(2)]
+        for alert in alerts:
+            book.fire(alert)
+            book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)):
+                await eventually(lambda: book.counts().sent == 1, "the one that there is room for")
+                book.resolve(alerts[1])
+                await eventually(lambda: book.counts().pending == 0, "the other")
+
+        asyncio.run(told())
+    assert instances(at.told()) == {"engram-0"}
+
+
+def test_what_waited_for_room_for_days_is_not_given_up_at_the_first_failure(book: Book) -> None:
+    states = {"down": False}
+    with place(lambda _: Answer(503 if states["down"] else 200)) as at:
+        settings = to(at.url, most=1)
+        alerts = [book.alert(instance=f"engram-{number}") for number in range(2)]
+        for alert in alerts:
+            book.fire(alert)
+            book.diagnose(settings, made_at=time.time() - 2 * 86400)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                await eventually(lambda: book.counts().sent == 1, "the one that there is room for")
+                states["down"] = True
+                book.resolve(alerts[0])
+                courier.wake()
+                await eventually(lambda: any("cannot be reached" in one["event"] for one in book.events()), "trouble")
+                await asyncio.sleep(3)
+                states["down"] = False
+                await eventually(lambda: book.counts().sent == 2, "the next one")
+
+        asyncio.run(told())
+    assert book.counts().given_up == 0
+
+
+def test_a_clock_that_is_set_back_or_forth_holds_up_no_refresh_and_lets_no_more_through(book: Book) -> None:
+    clock = Clock()
+    with place() as at, place() as hook:
+        settings = to(at.url, webhook=hook.url, per_minute=2, resolve_after=3)
+        for number in range(6):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(settings)
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings, clock=clock)) as courier:
+                await eventually(lambda: len(hook.told()) == 2, "what a minute allows")
+                for ahead in (-7200.0, 7200.0):
+                    clock.ahead = ahead
+                    before = len(at.told())
+                    courier.wake()
+                    await eventually(lambda before=before: len(at.told()) > before + 1, "refreshes", seconds=5)
+                assert len(hook.told()) == 2, "a minute went by on the wall alone"
+
+        asyncio.run(told())
 
 
 def test_a_database_that_cannot_be_read_is_logged_and_tried_again(book: Book) -> None:
@@ -415,7 +578,7 @@ def test_the_webhook_gets_no_more_in_a_minute_than_it_may_and_the_rest_later(boo
             book.diagnose(settings)
 
         async def told() -> None:
-            async with sending(courier_of(book, settings, clock=clock)) as courier:
+            async with sending(courier_of(book, settings, clock=clock, monotonic=clock)) as courier:
                 for minute, sent in enumerate([4, 8, 10]):
                     await eventually(lambda sent=sent: book.counts().sent == sent, f"minute {minute}")
                     await asyncio.sleep(0.3)

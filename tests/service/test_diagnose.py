@@ -7,6 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+import replayed
 from replayed import CAUSE, Recording, replaying
 
 from engram_diagnose.collectors.bundle import read_bundle
@@ -14,6 +15,7 @@ from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.history.model import Alert, Incident
 from engram_diagnose.rulebase import load_rules
+from engram_diagnose.service.announce import alert_of
 from engram_diagnose.service.diagnose import Diagnosed, Retry, _foremost, diagnose_incident
 from engram_diagnose.service.settings import Login, Prometheus, Settings
 from engram_diagnose.session import diagnose_bundle
@@ -110,6 +112,75 @@ def test_prometheus_is_asked_for_the_instance_as_it_calls_it(playing: tuple[str,
     assert found.document["subject"]["instance"] == recording.instance
 
 
+ENGRAM = "engram_recall_duration_seconds_bucket"
+
+
+@pytest.mark.parametrize("others", [[], [("up", "10.0.0.7:9100")]])
+def test_an_alert_with_a_pod_alone_is_diagnosed_as_the_instance_that_the_pod_is(
+    playing: tuple[str, Recording], ready: Expert, others: list[tuple[str, str]]
+) -> None:
+    """Asked for under the pod's name, Prometheus would have nothing."""
+    url, recording = playing
+    recording.pods = {"engram-0": [(ENGRAM, recording.instance), ("up", recording.instance), *others]}
+    found = diagnosed(incident(alert({"pod": "engram-0"}), instance="engram-0"), settings(url), ready)
+    assert found.document["subject"]["instance"] == recording.instance
+    assert found.finding.rule == CAUSE
+    assert not any('instance="engram-0"' in query for query in recording.queries)
+
+
+def test_a_pod_whose_server_is_down_is_known_by_its_target(playing: tuple[str, Recording], ready: Expert) -> None:
+    url, recording = playing
+    recording.pods = {"engram-0": [("up", recording.instance)]}
+    found = diagnosed(incident(alert({"pod": "engram-0"}), instance="engram-0"), settings(url), ready)
+    assert found.document["subject"]["instance"] == recording.instance
+
+
+@pytest.mark.parametrize(
+    ("pods", "said"),
+    [
+        ([], "Prometheus has no series with pod='engram-0' at that time"),
+        ([(ENGRAM, "10.0.0.7:7432"), (ENGRAM, "10.0.0.7:7433")], "2 instances have series with pod='engram-0'"),
+    ],
+)
+def test_a_pod_that_is_no_instance_or_several_is_not_guessed_at(
+    playing: tuple[str, Recording], ready: Expert, pods: list[tuple[str, str]], said: str
+) -> None:
+    url, recording = playing
+    recording.pods = {"engram-0": pods}
+    found = diagnosed(incident(alert({"pod": "engram-0"}), instance="engram-0"), settings(url), ready)
+    assert said in found.finding.sentence
+    assert "prometheus.instance_label" in found.finding.sentence
+
+
+def test_a_pod_beside_an_instance_is_not_asked_for(playing: tuple[str, Recording], ready: Expert) -> None:
+    url, recording = playing
+    late = alert({"instance": recording.instance}, at=NOW - 500)
+    found = diagnosed(incident(alert({"pod": "engram-0"}), late, instance="engram-0"), settings(url), ready)
+    assert found.document["subject"]["instance"] == recording.instance
+    assert not any("pod=" in query for query in recording.queries)
+
+
+def test_while_prometheus_cannot_be_asked_which_instance_a_pod_is_it_is_tried_again(
+    playing: tuple[str, Recording], ready: Expert
+) -> None:
+    url, recording = playing
+    recording.down = True
+    asked = incident(alert({"pod": "engram-0"}), instance="engram-0")
+    with pytest.raises(Retry, match="503"):
+        diagnosed(asked, settings(url), ready)
+    assert "503" in diagnosed(asked, settings(url), ready, last=True).finding.sentence
+
+
+@pytest.mark.parametrize("name", ['x"} or vector(1) or up{a="', "a\\", "a\nb", "\x1b[31m", "\ud800"])
+def test_a_pod_that_is_a_query_is_only_a_name(playing: tuple[str, Recording], ready: Expert, name: str) -> None:
+    url, recording = playing
+    found = diagnosed(incident(alert({"pod": name}), instance=name), settings(url), ready)
+    (asked,) = [query for query in recording.queries if "pod=" in query]
+    quoted = name.replace("\\", "\\\\").replace('"', '\\"').replace("\n", "\\n")
+    assert f'pod="{quoted}"}}[900s]' in asked or "\ud800" in name
+    assert "\x1b" not in found.finding.sentence
+
+
 def test_without_an_instance_the_only_one_is_diagnosed(playing: tuple[str, Recording], ready: Expert) -> None:
     url, recording = playing
     found = diagnosed(incident(alert()), settings(url), ready)
@@ -196,6 +267,31 @@ def test_a_missing_secret_is_tried_again_and_then_named(ready: Expert, tmp_path:
     with pytest.raises(Retry, match="token"):
         diagnosed(incident(instance="db1:7432"), asked, ready)
     assert str(token) in diagnosed(incident(instance="db1:7432"), asked, ready, last=True).finding.sentence
+
+
+# Without a cause
+
+
+@pytest.fixture
+def fast_disk(playing: tuple[str, Recording], monkeypatch: pytest.MonkeyPatch) -> tuple[str, Recording]:
+    """Flushes are as fast as they were, which leaves nothing in the metrics that explains what is slow."""
+    monkeypatch.setattr(replayed, "_slowed", lambda metric, figure: figure)
+    return playing
+
+
+def test_a_symptom_without_a_cause_stands_and_says_what_to_collect(
+    fast_disk: tuple[str, Recording], ready: Expert
+) -> None:
+    url, recording = fast_disk
+    asked = incident(alert({"alertname": "RecallLatencyHigh", "instance": recording.instance}))
+    finding = diagnosed(replace(asked, instance=recording.instance), settings(url), ready).finding
+    assert (finding.state, finding.rule, finding.title) == ("missed", "", "")
+    assert "what was found stands, and no cause of it could be told" in finding.sentence
+    assert finding.action.startswith("run `engram-diagnose collect` on the server's host (bears on ")
+    told = alert_of(asked, finding, settings(url)).annotations
+    assert "what was found stands" in told["summary"]
+    assert told["cause"] == "no cause was concluded"
+    assert told["action"] == finding.action
 
 
 # Time

@@ -9,7 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engram_diagnose.service.intake import PayloadError, identity_of, parse_notification
+from engram_diagnose.history.model import Notification
+from engram_diagnose.service.intake import MOST_MALFORMED, PayloadError, identity_of, parse_notification
 
 RECORDINGS = Path(__file__).parents[2] / "../shared/recordings/alertmanager"
 FIRING = {
@@ -48,6 +49,13 @@ def one(**changes: Any) -> bytes:
     return body(alerts=[{key: value for key, value in (FIRING | changes).items() if value is not ...}])
 
 
+def notification_of(sent: bytes, *, replica_labels: frozenset[str] = frozenset()) -> Notification:
+    """What is read of a body that is wholly well-formed."""
+    parsed = parse_notification(sent, replica_labels=replica_labels)
+    assert parsed.malformed == ()
+    return parsed.notification
+
+
 def refusal(sent: bytes) -> str:
     with pytest.raises(PayloadError) as error:
         parse_notification(sent)
@@ -58,7 +66,7 @@ def refusal(sent: bytes) -> str:
 
 
 def test_everything_that_is_told_of_an_alert_is_kept() -> None:
-    found = parse_notification(body(), replica_labels=frozenset({"replica"}))
+    found = notification_of(body(), replica_labels=frozenset({"replica"}))
     assert (found.receiver, found.group_key) == ("engram-diagnose", '{}:{alertname="RecallLatencyHigh"}')
     assert (found.external_url, found.truncated, found.version) == ("http://alertmanager:9093", 0, "4")
     (alert,) = found.alerts
@@ -68,24 +76,24 @@ def test_everything_that_is_told_of_an_alert_is_kept() -> None:
 
 
 def test_firing_and_resolved_alerts_come_in_one_notification_in_their_order() -> None:
-    found = parse_notification(body(alerts=[FIRING, RESOLVED]))
+    found = notification_of(body(alerts=[FIRING, RESOLVED]))
     assert [(alert.status, alert.ends_at) for alert in found.alerts] == [("firing", None), ("resolved", STARTED + 300)]
 
 
 def test_a_notification_that_was_cut_says_how_many_alerts_it_lacks() -> None:
-    assert parse_notification(body(truncatedAlerts=17)).truncated == 17
+    assert notification_of(body(truncatedAlerts=17)).truncated == 17
 
 
 def test_fields_of_earlier_and_later_versions_do_not_matter() -> None:
     smallest = {"alerts": [{key: FIRING[key] for key in ("status", "labels", "startsAt")}]}
-    found = parse_notification(json.dumps(smallest).encode())
+    found = notification_of(json.dumps(smallest).encode())
     assert (found.alerts[0].name, found.alerts[0].annotations, found.receiver) == ("RecallLatencyHigh", {}, "")
     later = body(mute_reason={"by": ["silence"]}, alerts=[FIRING | {"labelsV2": [1, None, {"deep": []}]}])
-    assert parse_notification(later).alerts == parse_notification(body()).alerts
+    assert notification_of(later).alerts == notification_of(body()).alerts
 
 
 def test_null_where_there_may_be_nothing_is_nothing() -> None:
-    found = parse_notification(one(annotations=None, endsAt=None, generatorURL=None, fingerprint=None))
+    found = notification_of(one(annotations=None, endsAt=None, generatorURL=None, fingerprint=None))
     assert (found.alerts[0].annotations, found.alerts[0].generator) == ({}, "")
 
 
@@ -93,7 +101,7 @@ def test_null_where_there_may_be_nothing_is_nothing() -> None:
 @pytest.mark.parametrize("version", ["0.25", "0.28", "0.33"])
 def test_what_real_alertmanagers_sent_is_read(version: str) -> None:
     (recording,) = RECORDINGS.glob(f"webhook-{version}-*.json")
-    found = parse_notification(recording.read_bytes(), replica_labels=frozenset({"replica"}))
+    found = notification_of(recording.read_bytes(), replica_labels=frozenset({"replica"}))
     assert {alert.name for alert in found.alerts} == {"EngramHighRecallLatency"}
     assert all(STARTED - 1 < alert.starts_at < STARTED + 1 and alert.ends_at is None for alert in found.alerts)
     operations = {alert.labels["operation"] for alert in found.alerts}
@@ -115,17 +123,17 @@ def test_what_real_alertmanagers_sent_is_read(version: str) -> None:
     ],
 )
 def test_a_time_is_read_with_every_offset_and_fraction(text: str, seconds: float) -> None:
-    assert parse_notification(one(startsAt=text)).alerts[0].starts_at == pytest.approx(seconds, abs=1e-6)
+    assert notification_of(one(startsAt=text)).alerts[0].starts_at == pytest.approx(seconds, abs=1e-6)
 
 
 @pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "2026-11-22T09:00:00Z"])
 def test_an_alert_that_fires_has_no_end_whatever_its_end_says(end: str) -> None:
-    assert parse_notification(one(endsAt=end)).alerts[0].ends_at is None
+    assert notification_of(one(endsAt=end)).alerts[0].ends_at is None
 
 
 @pytest.mark.parametrize("end", ["0001-01-01T00:00:00Z", "2026-11-22T06:00:00Z", None, ...])
 def test_a_resolved_alert_without_a_sensible_end_ended_as_it_began(end: Any) -> None:
-    assert parse_notification(one(status="resolved", endsAt=end)).alerts[0].ends_at == STARTED
+    assert notification_of(one(status="resolved", endsAt=end)).alerts[0].ends_at == STARTED
 
 
 # Identity
@@ -133,10 +141,10 @@ def test_a_resolved_alert_without_a_sensible_end_ended_as_it_began(end: Any) -> 
 
 def test_replicas_of_one_alert_have_one_identity() -> None:
     twin = FIRING | {"labels": FIRING["labels"] | {"replica": "b"}}  # type: ignore[operator]
-    first, second = parse_notification(body(alerts=[FIRING, twin]), replica_labels=frozenset({"replica"})).alerts
+    first, second = notification_of(body(alerts=[FIRING, twin]), replica_labels=frozenset({"replica"})).alerts
     assert first.identity == second.identity
     assert first.labels != second.labels
-    first, second = parse_notification(body(alerts=[FIRING, twin])).alerts
+    first, second = notification_of(body(alerts=[FIRING, twin])).alerts
     assert first.identity != second.identity
 
 
@@ -174,7 +182,8 @@ def test_an_identity_does_not_change_between_releases() -> None:
         (body(alerts=None), "at $.alerts"),
         (body(alerts=[]), "$.alerts is empty"),
         (body(alerts={}), "expected array, got object, at $.alerts"),
-        (body(alerts=[FIRING, 7]), "at $.alerts[1]"),
+        (body(alerts=[7, 7]), "at $.alerts[0]"),
+        (body(alerts=[FIRING, 7], version="5"), "$.version is not '4'"),
         (body(version="5"), "$.version is not '4'"),
         (body(version=4), "at $.version"),
         (body(truncatedAlerts=-1), "at $.truncatedAlerts"),
@@ -206,6 +215,58 @@ def test_what_is_no_notification_is_refused_by_its_place(sent: bytes, said: str)
     assert said in refusal(sent)
 
 
+# What is malformed beside what is not
+
+
+MALFORMED: list[tuple[Any, str]] = [
+    (7, "expected object, got int, at $.alerts[1]"),
+    (None, "at $.alerts[1]"),
+    ([], "at $.alerts[1]"),
+    ({}, "missing required field status, at $.alerts[1]"),
+    ({"status": "firing", "labels": ["a"], "startsAt": FIRING["startsAt"]}, "at $.alerts[1].labels"),
+    (FIRING | {"labels": {}}, "$.alerts[1].labels is empty"),
+    (FIRING | {"labels": {"alertname": 1}}, "at $.alerts[1].labels[...]"),
+    ({key: value for key, value in FIRING.items() if key != "startsAt"}, "missing required field startsAt"),
+    (FIRING | {"startsAt": "0001-01-01T00:00:00Z"}, "$.alerts[1].startsAt is before 1970"),
+    (FIRING | {"startsAt": "soon"}, "at $.alerts[1].startsAt"),
+    (FIRING | {"status": "pending"}, 'not "firing" or "resolved", at $.alerts[1].status'),
+]
+
+
+@pytest.mark.parametrize(("malformed", "said"), MALFORMED)
+def test_one_malformed_alert_costs_no_other(malformed: Any, said: str) -> None:
+    other = RESOLVED | {"labels": {"alertname": "EngramDown"}}
+    parsed = parse_notification(body(alerts=[FIRING, malformed, other], truncatedAlerts=3))
+    assert [alert.name for alert in parsed.notification.alerts] == ["RecallLatencyHigh", "EngramDown"]
+    assert (parsed.notification.truncated, parsed.notification.receiver) == (3, "engram-diagnose")
+    (problem,) = parsed.malformed
+    assert said in problem
+
+
+def test_bytes_that_are_no_text_spoil_their_alert_alone() -> None:
+    sent = body(alerts=[FIRING, FIRING | {"labels": {"alertname": "SPOILT"}}]).replace(b"SPOILT", b"\xff\xfe")
+    parsed = parse_notification(sent)
+    assert len(parsed.notification.alerts) == 1
+    assert parsed.malformed == ("$.alerts[1] is not JSON: it is not UTF-8",)
+
+
+@given(st.lists(st.sampled_from([None, *(one for one, _ in MALFORMED)]), min_size=1, max_size=12))
+def test_whatever_is_malformed_the_others_are_read_as_if_it_were_not_there(kinds: list[Any]) -> None:
+    sent = [FIRING | {"labels": {"alertname": f"A{n}"}} if kind is None else kind for n, kind in enumerate(kinds)]
+    good = [one for one, kind in zip(sent, kinds, strict=True) if kind is None]
+    if not good:
+        assert "$.alerts[0]" in refusal(body(alerts=sent))
+        return
+    parsed = parse_notification(body(alerts=sent))
+    assert parsed.notification == notification_of(body(alerts=good))
+    assert len(parsed.malformed) == len(sent) - len(good)
+
+
+def test_a_body_of_nothing_but_rubbish_is_not_looked_through_to_its_end() -> None:
+    said = refusal(b'{"version": "4", "alerts": [' + b"7," * 500_000 + json.dumps(FIRING).encode() + b"]}")
+    assert f"more than {MOST_MALFORMED:,} alerts are malformed" in said
+
+
 @pytest.mark.parametrize(
     "sent",
     [
@@ -227,14 +288,14 @@ def test_nothing_of_what_is_wrong_is_quoted() -> None:
 def test_labels_may_be_long_many_and_in_any_writing() -> None:
     labels = {"alertname": "Höhe", "": "empty name", "nul": "\0", "long": "x" * 1_000_000, "emoji": "😀\u202e"}
     labels |= {f"label{number}": "value" for number in range(2_000)}
-    (alert,) = parse_notification(one(labels=labels)).alerts
+    (alert,) = notification_of(one(labels=labels)).alerts
     assert alert.labels == labels
 
 
 def test_a_storm_of_a_thousand_alerts_takes_less_than_a_fifth_of_a_second() -> None:
     storm = body(alerts=[FIRING | {"labels": {"alertname": "A", "instance": f"db{n}:7432"}} for n in range(1_000)])
     began = time.perf_counter()
-    found = parse_notification(storm)
+    found = notification_of(storm)
     assert time.perf_counter() - began < 0.2
     assert len({alert.identity for alert in found.alerts}) == 1_000
 
@@ -250,7 +311,7 @@ def test_any_json_is_read_or_refused(value: Any) -> None:
             found = parse_notification(json.dumps(sent).encode("utf-8", "surrogatepass"))
         except PayloadError:
             continue
-        assert found.alerts
+        assert found.notification.alerts
 
 
 @given(st.binary(max_size=64))

@@ -371,5 +371,7 @@ def test_a_database_that_fails_is_a_page_that_says_try_again(here: Site) -> None
 def test_a_storm_of_alerts_is_counted_and_shown_in_part(here: Site) -> None:
     for number in range(230):
         id = here.open("db9:7432", NOW, shard=str(number))
+        here.open("db9:7432", NOW, name=f"Alert{number:03}")
     page = here.browser().get(f"/incidents/{id}").text
-    assert "The first 200 of 230; the rest is in the JSON." in page
+    assert "Alert000, Alert001, Alert002 and 228 more" in page
+    assert re.search(r"The first 200 of 460; <a href=\"[^\"]*/alerts\">the JSON</a> has all of them", page)

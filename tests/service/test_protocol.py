@@ -342,3 +342,116 @@ def test_a_request_in_hand_is_answered_before_the_service_ends(start: Start) -> 
         service.process.send_signal(signal.SIGTERM)
         assert status_of(connection.recv(65536)) == 202
     assert service.process.wait(10) == 0
+
+
+CHUNKED = HEAD + b"Transfer-Encoding: chunked\r\n\r\n"
+
+
+def test_a_trailer_is_no_header(start: Start, tmp_path: Path) -> None:
+    """What comes behind the body was not there when the request was let in, by this program or one in front of it."""
+    (tmp_path / "token").write_text("the-token")
+    service = start('[auth]\nbearer_token_files = ["token"]\n')
+    body = b"%x\r\n%b\r\n0\r\n" % (len(ALERT), ALERT)
+    assert service.status(CHUNKED + body + b"Authorization: Bearer the-token\r\n\r\n") == 401
+    assert service.post(authorization="Bearer the-token")[0] == 202
+
+
+def test_a_body_in_chunks_is_taken_with_small_chunks_extensions_and_trailers(start: Start) -> None:
+    service = start()
+    pieces = b"".join(b"1;a=b\r\n%c\r\n" % one for one in ALERT)
+    answer = service.answer(
+        CHUNKED + pieces + b"0\r\nX-Sum: 1\r\n\r\nGET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    )
+    assert re.findall(rb"HTTP/1.1 ([0-9]{3})", answer) == [b"202", b"200"]
+
+
+@pytest.mark.parametrize(
+    ("begun", "piece"),
+    [
+        (CHUNKED + b"2;x=", b"a" * 10_000),
+        (CHUNKED + b"2\r\n{}\r\n0\r\n", b"X-Trailer: " + b"b" * 1000 + b"\r\n"),
+        (CHUNKED, b"1;" + b"x" * 1000 + b"\r\na\r\n"),
+        (CHUNKED.replace(b"POST /api/v1/alerts", b"GET /-/healthy") + b"2\r\n{}\r\n0\r\n", b"X-Trailer: b\r\n" * 99),
+    ],
+    ids=["an extension", "trailers", "an extension to each chunk", "trailers after the answer"],
+)
+def test_what_stands_around_a_body_in_chunks_is_bounded(start: Start, begun: bytes, piece: bytes) -> None:
+    service = start()
+    with service.socket(begun) as connection:
+        assert refused_after(connection, piece, pause=0) < 5
+    assert b'connections_cut_total{reason="framing"} 1.0' in service.ask("GET", "/metrics")[2]
+
+
+@pytest.mark.parametrize(
+    ("line", "status"),
+    [
+        (b"GET http://localhost/-/healthy HTTP/1.1", 200),
+        (b"GET HTTP://LOCALHOST/-/healthy HTTP/1.1", 200),
+        (b"GET http://evil.example/-/healthy HTTP/1.1", 400),
+        (b"GET http://localhost:1/-/healthy HTTP/1.1", 400),
+        (b"GET http://evil.example@localhost/-/healthy HTTP/1.1", 400),
+        (b"GET http://localhost@evil.example/-/healthy HTTP/1.1", 400),
+        (b"GET ftp://localhost/-/healthy HTTP/1.1", 400),
+        (b"GET http://localhost?/-/healthy HTTP/1.1", 400),
+        (b"GET /-/healthy HTTP/2.0", 505),
+        (b"GET /-/healthy HTTP/0.9", 505),
+        (b"GET /-/healthy HTTP/1.0", 200),
+        (b"CONNECT localhost:443 HTTP/1.1", 400),
+        (b"OPTIONS * HTTP/1.1", 404),
+        (b"GET /-%2Fhealthy HTTP/1.1", 200),
+        (b"GET /-/healthy%00 HTTP/1.1", 404),
+        (b"GET /%ff%zz/../-/healthy HTTP/1.1", 404),
+        (b"GET //-/healthy HTTP/1.1", 404),
+        (b"HEAD /-/healthy HTTP/1.1", 200),
+    ],
+    ids=str,
+)
+def test_a_request_line_means_one_thing(start: Start, line: bytes, status: int) -> None:
+    assert start().status(line + b"\r\nHost: localhost\r\n\r\n") == status
+
+
+def test_a_host_that_is_empty_is_none(start: Start) -> None:
+    service = start()
+    assert service.status(b"GET /-/healthy HTTP/1.1\r\nHost:\r\n\r\n") == 400
+    assert service.status(b"GET /-/healthy HTTP/1.0\r\n\r\n") == 200
+
+
+@pytest.mark.parametrize("method", [b"TRACE", b"PROPFIND", b"CONNECT", b"OPTIONS"])
+def test_no_method_repeats_what_it_was_sent(start: Start, method: bytes) -> None:
+    answer = start().answer(method + b" /-/healthy HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer geheim\r\n\r\n")
+    assert status_of(answer) in (400, 404, 405)
+    assert b"geheim" not in answer
+
+
+def test_a_caller_who_takes_in_enough_all_the_time_gets_the_whole_of_a_large_answer(start: Start) -> None:
+    """64 MiB, for which the deadline alone would be too short."""
+    service = start("[limits]\ndeadline_seconds = 0.5\n")
+    found = 0
+    with service.socket(b"GET /large HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n") as connection:
+        while piece := connection.recv(1 << 20):
+            found += len(piece)
+            time.sleep(0.02)
+    assert found > 1 << 26
+
+
+def test_a_caller_who_takes_in_a_little_all_the_time_is_cut_off(start: Start) -> None:
+    service = start("[limits]\ndeadline_seconds = 1\n")
+    with service.socket(b"GET /large HTTP/1.1\r\nHost: localhost\r\n\r\n") as connection:
+        begun, cut = time.monotonic(), b'connections_cut_total{reason="stalled"} 1.0'
+        while cut not in service.ask("GET", "/metrics")[2]:
+            connection.recv(100)
+            time.sleep(0.05)
+            assert time.monotonic() - begun < 15
+
+
+def test_a_request_sent_ahead_that_is_being_answered_is_not_given_up_for_a_new_caller(start: Start) -> None:
+    service = start("[limits]\nconnections = 2\n", BARE_SERVICE_DELAY="1.5")
+    post = HEAD + b"Content-Length: %d\r\n\r\n" % len(ALERT) + ALERT
+    question = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+    with service.socket(question + post) as connection:
+        until(connection, b"healthy\n")
+        time.sleep(0.2)
+        others = [service.socket(HALF) for _ in range(4)]
+        assert b"202" in received(connection)
+        for one in others:
+            one.close()

@@ -12,13 +12,13 @@ import pytest
 from places import GROUPING, Answer, Book, Got, alertmanager, eventually, free_port, place, sending, until
 
 from engram_diagnose.history.incidents import Accepted, Search
-from engram_diagnose.history.model import Incident
-from engram_diagnose.service.announce import instant
+from engram_diagnose.history.model import Incident, Notification
 from engram_diagnose.service.commit import Full, GroupCommit
 from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.intake import parse_notification
 from engram_diagnose.service.reconcile import Reconciler
 from engram_diagnose.service.settings import Alertmanager, Incidents, Login, Settings
+from engram_diagnose.service.times import instant
 
 QUICK = Login(timeout_seconds=1)
 LONG_AGO = "2020-01-01T00:00:00.000Z"
@@ -93,11 +93,16 @@ def incidents(book: Book) -> list[Incident]:
         return [item.incident for item in store.search(Search(limit=200)).items]
 
 
+def taken(body: bytes) -> Notification:
+    """What the webhook takes in of a body."""
+    return parse_notification(body, replica_labels=REPLICAS).notification
+
+
 def by_webhook(book: Book, alert: dict[str, Any], status: str = "firing") -> None:
     """The alert comes by the webhook."""
     body = {"version": "4", "alerts": [{**alert, "status": status}]}
     with book.open() as store:
-        store.accept(parse_notification(json.dumps(body).encode(), replica_labels=REPLICAS), time.time(), GROUPING)
+        store.accept(taken(json.dumps(body).encode()), time.time(), GROUPING)
 
 
 def firing(incident: Incident) -> list[str]:
@@ -303,7 +308,7 @@ def test_what_the_webhook_brings_and_what_the_api_lists_is_one_alert(
     with place() as hook, alertmanager(tmp_path / "am", webhook=hook.url) as real:
         real.fire({"alertname": "WALLagHigh", "instance": "engram-1", "replica": "a"}, seconds_ago=60)
         until(hook.told, "the webhook")
-        commit.submit(parse_notification(hook.told()[0].body, replica_labels=REPLICAS), time.time()).result(5)
+        commit.submit(taken(hook.told()[0].body), time.time()).result(5)
         assert rounds(book, commit, settings_of(real.url), 2, settled=0.0) == []
     (incident,) = incidents(book)
     assert len(incident.alerts) == 1
@@ -328,7 +333,7 @@ def test_a_pair_of_alertmanagers_makes_one_incident_by_webhook_and_by_reconcilia
         until(hook.told, "the webhook")
         time.sleep(1.5)
         for got in hook.told():
-            commit.submit(parse_notification(got.body, replica_labels=REPLICAS), time.time()).result(5)
+            commit.submit(taken(got.body), time.time()).result(5)
     (incident,) = incidents(book)
     assert len(incident.alerts) == 1
     assert incident.state == "open"
@@ -357,7 +362,7 @@ def test_our_own_alert_never_comes_back_as_an_incident(book: Book, commit: Group
         asyncio.run(announced())
         rounds(book, commit, settings, 2, settled=0.0)
         for got in hook.told():
-            kept = without(parse_notification(got.body, replica_labels=REPLICAS))
+            kept = without(taken(got.body))
             assert ours(got) == (kept.alerts == ())
     (incident,) = incidents(book)
     assert {alert.name for alert in incident.alerts} == {"WALLagHigh"}

@@ -18,9 +18,10 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse, Response
 from starlette.routing import Route, Router
 
+from engram_diagnose.service.doors import unusable_secrets
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.passwords import SecretFileError, Watched, hashed, parse_logins, parse_token
-from engram_diagnose.service.security import Guard, unusable_secrets
+from engram_diagnose.service.security import Guard
 from engram_diagnose.service.settings import Auth, Limits, Settings
 
 TOKEN, OTHER, PASSWORD = "first-token-0123456789", "second-token-987654321", "päss:word 7"
@@ -120,9 +121,67 @@ def test_anything_else_is_turned_away_and_told_how_to_come_in(guarded: Make, aut
     assert answer.headers["connection"] == "close"
 
 
-def test_two_authorizations_are_none(guarded: Make, auth: Auth) -> None:
-    headers = [("authorization", f"Bearer {TOKEN}"), ("authorization", f"Bearer {TOKEN}")]
-    assert guarded(auth=auth).client.get("/", headers=headers).status_code == 401
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("Authorization", (f"Bearer {TOKEN}", f"Bearer {TOKEN}")),
+        ("Authorization", ("Bearer wrong", f"Bearer {TOKEN}")),
+        ("Origin", ("http://localhost", "http://evil.example")),
+        ("Origin", ("http://evil.example", "http://localhost")),
+        ("Sec-Fetch-Site", ("same-origin", "cross-site")),
+        ("Sec-Fetch-Site", ("cross-site", "cross-site")),
+        ("Host", ("localhost", "localhost")),
+        ("Content-Length", ("0", "0")),
+        ("Content-Type", ("application/json", "text/plain")),
+    ],
+)
+def test_a_header_that_may_stand_there_once_is_refused_twice(
+    guarded: Make, auth: Auth, name: str, values: tuple[str, str]
+) -> None:
+    """Two of them count as none for one program and as the first or the last for another."""
+    app, answers = guarded(auth=auth), []
+    others = [(b"host", b"localhost"), (b"authorization", f"Bearer {TOKEN}".encode())]
+    headers = [pair for pair in others if pair[0].decode() != name.lower()]
+    headers += [(name.lower().encode(), value.encode()) for value in values]
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    asyncio.run(app.guard(_scope(headers=headers), receive, send))
+    assert answers[0]["status"] == 400
+    assert f"one {name} header" in answers[1]["body"].decode()
+
+
+@pytest.mark.parametrize("version", ["0.9", "2.0", "3"])
+def test_a_version_of_http_that_needs_no_host_is_not_spoken(guarded: Make, version: str) -> None:
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    asyncio.run(guarded().guard(_scope(headers=[], method="GET", http_version=version), receive, send))
+    assert answers[0]["status"] == 505
+
+
+@pytest.mark.parametrize("method", ["POST", "PUT", "PATCH", "DELETE", "LOCK", "TRACE", "anything"])
+def test_whatever_may_change_something_is_not_taken_from_another_page(guarded: Make, method: str) -> None:
+    answers: list[Any] = []
+
+    async def receive() -> dict[str, Any]:
+        return {"type": "http.request", "body": b"", "more_body": False}
+
+    async def send(message: Any) -> None:
+        answers.append(message)
+
+    headers = [(b"host", b"localhost"), (b"origin", b"http://evil.example")]
+    asyncio.run(guarded().guard(_scope(headers=headers, method=method), receive, send))
+    assert answers[0]["status"] == 403
 
 
 def test_probes_need_not_say_who_they_are(guarded: Make, auth: Auth) -> None:

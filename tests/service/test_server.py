@@ -18,11 +18,13 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
+from unittest.mock import ANY
 
 import pytest
 from places import Answer, Got, place, until
 
-from engram_diagnose.history.incidents import open_incidents
+from engram_diagnose.history.incidents import Grouping, StoreError, open_incidents
+from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.history.records import Search
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.server import Service
@@ -350,3 +352,129 @@ def test_a_server_that_repeats_our_secrets_gets_them_into_no_line_of_the_log(sta
     for secret in secrets:
         assert secret not in text
         assert secret[:10] not in text
+
+
+def test_a_second_service_on_the_database_is_refused_with_who_has_it_and_the_first_one_stays(start: Start) -> None:
+    service = start()
+    again = subprocess.run(
+        [*PROGRAM, "serve", "--settings", str(service.folder / "serve.toml")],
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+    assert again.returncode == 2
+    database = service.folder / "history.db"
+    assert f"{database}: another service runs on it, process {service.process.pid}, " in again.stderr
+    assert f"{database}-lock" in again.stderr
+    assert "Traceback" not in again.stderr
+    assert service.ask("/api/v1/alerts", notification(1))[0] == 202
+
+
+def test_a_killed_service_is_followed_at_once(start: Start) -> None:
+    service = start()
+    service.process.kill()
+    again = start()
+    assert again.ask("/api/v1/alerts", notification(1))[0] == 202
+
+
+def test_a_database_that_is_replaced_shows_on_pages_at_once(start: Start) -> None:
+    service = start()
+    (first,) = json.loads(service.ask("/api/v1/alerts", notification(1))[1])["incidents"]
+    service.until("worker finished")
+    assert service.ask(f"/incidents/{first}")[0] == 200
+    for name in ("history.db", "history.db-wal", "history.db-shm"):
+        (service.folder / name).unlink(missing_ok=True)
+    assert service.ask(f"/incidents/{first}")[0] == 404
+    assert json.loads(service.ask("/api/v1/incidents")[1])["incidents"] == []
+    assert b'engram_diagnose_incidents{state="open"} 0.0' in service.ask("/metrics")[1]
+
+
+@pytest.mark.parametrize("gone", ["token", "certificate"])
+def test_a_backup_needs_nothing_of_the_settings_but_the_database(start: Start, gone: str) -> None:
+    service = start()
+    service.ask("/api/v1/alerts", notification(1))
+    path = service.folder / "serve.toml"
+    if gone == "token":
+        (service.folder / "token").unlink()
+    else:
+        path.write_text(f'{path.read_text()}[tls]\ncertificate = "none.pem"\nkey = "none.key"\nunknown = 1\n')
+    copy = service.folder / "copy.db"
+    backup = [*PROGRAM, "serve", "--settings", str(path), "backup", str(copy)]
+    subprocess.run(backup, check=True, capture_output=True)
+    with open_incidents(copy, read_only=True) as store:
+        assert store.counts().alerts == 1
+
+
+@pytest.mark.parametrize(
+    ("content", "said"), [("database = ", "it is not TOML"), ("database = 7", "database must be the path of a file")]
+)
+def test_a_backup_says_what_keeps_it_from_the_database(tmp_path: Path, content: str, said: str) -> None:
+    path = tmp_path / "serve.toml"
+    path.write_text(content)
+    backup = [*PROGRAM, "serve", "--settings", str(path), "backup", str(tmp_path / "copy.db")]
+    done = subprocess.run(backup, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert f"{path}: " in done.stderr
+    assert said in done.stderr
+
+
+def test_a_named_database_is_copied_whatever_the_settings_say(tmp_path: Path) -> None:
+    open_incidents(tmp_path / "history.db").close()
+    (tmp_path / "serve.toml").write_text("database = ")
+    options = ["--settings", str(tmp_path / "serve.toml"), "--database", str(tmp_path / "history.db")]
+    subprocess.run([*PROGRAM, "serve", *options, "backup", str(tmp_path / "copy.db")], check=True, capture_output=True)
+
+
+def test_many_signals_during_a_reload_are_one_more_reload(start: Start) -> None:
+    service = start()
+    for _ in range(20):
+        service.process.send_signal(signal.SIGHUP)
+        time.sleep(0.01)
+    reloaded = lambda: sum(line["event"] == "reloaded" for line in service.said())  # noqa: E731
+    until(lambda: reloaded() == 2, "both reloads", seconds=60)
+    assert service.ask("/-/reload", b"")[0] == 200
+    assert reloaded() == 3
+
+
+def test_what_a_clock_ahead_of_time_put_off_is_diagnosed_at_the_start(start: Start, tmp_path: Path) -> None:
+    begun = start()
+    begun.end()
+    ahead = time.time() + 30 * 86_400
+    with open_incidents(tmp_path / "history.db") as store:
+        labels = {"alertname": "RecallLatencyHigh", "instance": "db1:7432"}
+        alert = Alert("ahead", "firing", labels, {}, time.time())
+        (id,) = store.accept(Notification((alert,)), ahead, Grouping((), 600)).incidents
+        assert store.take_job(time.time()) is None
+    service = start()
+    assert service.until("worker finished")["incident"] == id
+
+
+def test_a_clock_that_is_set_back_lets_run_what_waits(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The part that watches, with clocks of its own; the others are as they are in a service."""
+    said = io.StringIO()
+    service = Service(Settings(database=tmp_path / "history.db"), Settings, Log(said))
+    back = iter([0.0, 7200.0])
+    monkeypatch.setattr(service._watch, "set_back_seconds", lambda: next(back, 0.0))
+    monkeypatch.setattr("engram_diagnose.service.server._CLOCK_SECONDS", 0.001)
+    usual, failures = service._let_run, iter([StoreError("history.db: the disk is full")])
+
+    def let_run() -> int:
+        for failure in failures:
+            raise failure
+        return usual()
+
+    monkeypatch.setattr(service, "_let_run", let_run)
+    with service._open() as store:
+        alert = Alert("ahead", "firing", {"alertname": "A", "instance": "db1"}, {}, time.time())
+        store.accept(Notification((alert,)), time.time() + 7200, Grouping((), 600))
+
+    async def watched() -> None:
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(service._watch_clock(), 1)
+
+    asyncio.run(watched())
+    failed, *done = (json.loads(line) for line in said.getvalue().splitlines())
+    assert failed["error"] == "history.db: the disk is full"
+    assert done == [
+        {"time": ANY, "level": "warning", "event": "the clock was set back", "seconds": 7200.0, "let_run": 1}
+    ]
+    with service._open() as store:
+        assert store.take_job(time.time()) is not None

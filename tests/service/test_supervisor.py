@@ -21,6 +21,7 @@ from watching import accept
 from engram_diagnose.history.incidents import IncidentStore, StoreError, open_incidents
 from engram_diagnose.history.model import JobState
 from engram_diagnose.service.log import Log
+from engram_diagnose.service.reading import SettingsError, read_settings
 from engram_diagnose.service.settings import MEBIBYTE, Prometheus, Settings, Worker
 from engram_diagnose.service.supervisor import Supervisor, WorkerError
 
@@ -213,6 +214,21 @@ async def test_a_diagnosis_that_takes_all_memory_is_put_aside(database: Path) ->
         assert "it used more than the 768 MiB it may have" in stage.job(bomb)[2]
         (other,) = stage.accept("db1:7432")
         await eventually(lambda: stage.done(other), "the other job")
+
+
+@in_a_loop
+async def test_the_least_memory_that_may_be_set_is_enough_for_a_diagnosis(database: Path) -> None:
+    path = database.with_name("serve.toml")
+    with replaying() as (url, recording):
+        least, text = 256 * MEBIBYTE, f'[prometheus]\nurl = "{url}"\n[worker]\nmemory_bytes = '
+        path.write_text(f"{text}{least - 1}\n")
+        with pytest.raises(SettingsError, match=f"worker.memory_bytes must be a whole number from {least}"):
+            read_settings(path)
+        path.write_text(f"{text}{least}\n")
+        async with at_work(database, read_settings(path), planted=False) as stage:
+            (incident,) = stage.accept(recording.instance)
+            await eventually(lambda: stage.done(incident), "the diagnosis", seconds=60)
+            assert stage.supervisor.state.crashed == 0
 
 
 @in_a_loop

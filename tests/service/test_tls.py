@@ -19,6 +19,7 @@ import pytest
 
 PROGRAM = [sys.executable, "-c", "from engram_diagnose.cli import main; main()"]
 DEADLINE = 1.0
+CONNECTIONS = 100
 BODY = json.dumps({"version": "4", "alerts": [
     {"status": "firing", "labels": {"alertname": "EngramDown", "instance": "db1"}, "startsAt": "2026-11-22T02:55:00Z"}
 ]})  # fmt: skip
@@ -68,7 +69,7 @@ def served(tmp_path: Path) -> Iterator[Served]:
     certify(tmp_path)
     (tmp_path / "serve.toml").write_text(
         'listen = "127.0.0.1:0"\ndatabase = "history.db"\n[tls]\ncertificate = "cert.pem"\nkey = "key.pem"\n'
-        f"[limits]\ndeadline_seconds = {DEADLINE}\n"
+        f"[limits]\ndeadline_seconds = {DEADLINE}\nconnections = {CONNECTIONS}\n"
     )
     with (tmp_path / "log").open("wb") as log:
         command = [*PROGRAM, "serve", "--settings", str(tmp_path / "serve.toml")]
@@ -116,15 +117,81 @@ def test_a_greeting_that_does_not_end_is_cut_off_at_the_deadline_and_others_are_
     assert time.monotonic() - begun < DEADLINE + 4
 
 
+@pytest.mark.parametrize("greeting", [b"", b"\x16\x03\x01\x02\x00\x01\x00"], ids=["silence", "half a greeting"])
+def test_1500_greetings_that_do_not_end_keep_nobody_out_and_hold_no_more_than_the_cap(
+    served: Served, greeting: bytes
+) -> None:
+    """They are connections like others: a new caller takes the place of the one that has waited longest."""
+    waiting = []
+    for _ in range(1500):
+        one = socket.socket()
+        one.setblocking(False)
+        one.connect_ex(("127.0.0.1", served.port))
+        waiting.append(one)
+    for one in waiting:
+        try:
+            one.send(greeting)
+        except OSError:
+            continue
+    held, begun, served_it = 0, time.monotonic(), False
+    try:
+        while time.monotonic() < begun + 10 and not (served_it and time.monotonic() > begun + 0.8 * DEADLINE):
+            held = max(held, len(os.listdir(f"/proc/{served.process.pid}/fd")))
+            try:
+                served_it |= served.post().status_code == 202
+            except httpx.HTTPError:
+                time.sleep(0.05)
+    finally:
+        for one in waiting:
+            one.close()
+    assert served_it
+    assert held < CONNECTIONS + 100, "descriptors that the database may need"
+
+
+def test_a_connection_that_was_greeted_is_counted_once_and_given_back(served: Served) -> None:
+    def connections() -> float:
+        trusted = ssl.create_default_context(cafile=str(served.folder / "cert.pem"))
+        with httpx.Client(verify=trusted, timeout=10) as client:
+            text = client.get(f"https://127.0.0.1:{served.port}/metrics").text
+        return float(
+            next(line for line in text.splitlines() if line.startswith("engram_diagnose_connections ")).split()[1]
+        )
+
+    for _ in range(5):
+        assert served.post().status_code == 202
+        with socket.create_connection(("127.0.0.1", served.port), 10) as plain:
+            plain.sendall(b"GET / HTTP/1.1\r\n\r\n")
+            while plain.recv(1000):
+                pass
+    assert connections() == 1
+    with socket.create_connection(("127.0.0.1", served.port), 10):
+        time.sleep(0.2)
+        assert connections() == 2
+
+
+def test_it_ends_at_once_while_greetings_are_under_way(served: Served) -> None:
+    waiting = [socket.create_connection(("127.0.0.1", served.port), 10) for _ in range(5)]
+    time.sleep(0.2)
+    served.process.send_signal(signal.SIGTERM)
+    assert served.process.wait(10) == 0
+    for one in waiting:
+        one.close()
+
+
 def test_a_renewed_certificate_is_presented_after_sighup_without_a_restart(served: Served) -> None:
     before = served.presented()
     with socket.create_connection(("127.0.0.1", served.port), 10) as plain:
         trusted = ssl.create_default_context(cafile=str(served.folder / "cert.pem"))
         with trusted.wrap_socket(plain, server_hostname="localhost") as lasting:
+            question = b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n"
+            lasting.sendall(question)  # or its deadline may end before the reload does
+            answer = b""
+            while not answer.endswith(b"healthy\n"):
+                answer += lasting.recv(1000)
             certify(served.folder, "renewed")
             served.process.send_signal(signal.SIGHUP)
             served.until("reloaded")
-            lasting.sendall(b"GET /-/healthy HTTP/1.1\r\nHost: localhost\r\n\r\n")
+            lasting.sendall(question)
             assert b"200 OK" in lasting.recv(1000), "a connection from before goes on"
     after = served.presented()
     assert after != before

@@ -58,15 +58,15 @@ def _serve(values: dict[str, Any]) -> None:
 def check(values: dict[str, Any]) -> None:
     """Say what is wrong with the settings, the secrets and the rules; exit 0 usable, 2 not."""
     from engram_diagnose.rulebase import load_rules
+    from engram_diagnose.service.cautions import cautions
     from engram_diagnose.service.checking import problems_of
-    from engram_diagnose.service.reading import cautions
 
     settings = _read(values)
     problems = problems_of(settings)
     for text in problems:
         say(f"engram-diagnose: {text}")
     loaded = load_rules(settings.rules)
-    for text in cautions(settings):
+    for text in cautions(settings, values["path"]):
         say(f"note: {text}")
     if not problems:
         click.echo(f"the settings can be used, with {len(loaded.rules.rules)} rules")
@@ -79,8 +79,10 @@ def check(values: dict[str, Any]) -> None:
 def backup(values: dict[str, Any], file: Path) -> None:
     """Copy the database to FILE while the service runs."""
     from engram_diagnose.history.incidents import open_incidents
+    from engram_diagnose.service.reading import read_database
 
-    with open_incidents(_read(values).database, read_only=True) as store:
+    # Nothing else of the settings: a secret's file that is gone is no reason to go without a backup.
+    with open_incidents(read_database(values["path"], values["database"]), read_only=True) as store:
         store.backup(file)
     say(f"the database was copied to {file}")
 

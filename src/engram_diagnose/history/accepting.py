@@ -2,8 +2,9 @@
 Notifications become alerts, and alerts incidents.
 
 An alert is known by its identity and the start of its firing. What is told of it twice counts as a duplicate, in
-whatever order it comes: a resolution before its firing leaves what the right order would have left. What began again
-later had ended before, also where nobody told of the end: Alertmanager tells of an alert only as it is.
+whatever order it comes: a resolution before its firing leaves what the right order would have left. It is over when
+nobody has it firing any more (`history.firing`). What began again later had ended before, also where nobody told of the
+end: Alertmanager tells of an alert only as it is.
 """
 
 import hashlib
@@ -13,6 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sqlite3 import Connection
 
+from engram_diagnose.history import firing
 from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.history.records import Accepted, Grouping, Source
 
@@ -27,8 +29,6 @@ class _Acceptance:
     source: Source
     incidents: set[str] = field(default_factory=set)
     changed: set[str] = field(default_factory=set)
-    firing: dict[int, str] = field(default_factory=dict)
-    """The alerts that this notification says are firing, with the fingerprint that said so."""
     new: int = 0
     duplicates: int = 0
     opened: int = 0
@@ -40,11 +40,8 @@ class _Known:
 
     id: int
     incident: str | None
-    status: str
     starts_at: float
     ends_at: float | None
-    resolved_received: float | None
-    resolved_times: int
 
 
 def accept(
@@ -80,11 +77,12 @@ def _known(connection: Connection, alert: Alert, tolerance: float) -> _Known | N
     """
     rows = connection.execute(_NEAR, (alert.identity, alert.starts_at - tolerance, alert.starts_at + tolerance,
                                       alert.starts_at))  # fmt: skip
-    return next((known for known in (_Known(*row) for row in rows.fetchall()) if _overlap(known, alert)), None)
+    near = (_Known(*row) for row in rows.fetchall())
+    return next((known for known in near if _overlap(known, alert) or _ends(connection, alert, known)), None)
 
 
 _NEAR = """
-    SELECT id, incident, status, starts_at, ends_at, resolved_received, resolved_times FROM alerts
+    SELECT id, incident, starts_at, ends_at FROM alerts
     WHERE identity = ? AND starts_at BETWEEN ? AND ? ORDER BY abs(starts_at - ?), starts_at
 """
 
@@ -97,140 +95,144 @@ def _overlap(known: _Known, alert: Alert) -> bool:
     return not (ended_before or begins_after)
 
 
+def _ends(connection: Connection, alert: Alert, known: _Known) -> bool:
+    """Whether it is the end of what this sender has firing: with another it began later than this one ended."""
+    return alert.status == "resolved" and firing.fires(connection, known.id, text(alert.fingerprint))
+
+
 # One alert
 
 
 def _firing(acceptance: _Acceptance, alert: Alert, known: _Known | None) -> None:
+    connection, received = acceptance.connection, acceptance.received
+    incident = (known.incident if known else None) or _incident_for(acceptance, alert)
     if known is None:
-        incident = _incident_for(acceptance, alert)
         number = _insert(acceptance, alert, incident)
-        if _end_by_later(acceptance, alert, number):
-            acceptance.changed.add(incident)
-    elif known.incident is None:  # its resolution overtook it, or all of it before was missed
-        incident, number = _incident_for(acceptance, alert), known.id
-        if _fires_again(acceptance, alert, known):
-            acceptance.connection.execute(_FIRES, (number,))
-        acceptance.connection.execute(
-            "UPDATE alerts SET incident = ?, fired_received = ?, fired_times = 1 WHERE id = ?",
-            (incident, acceptance.received, number),
-        )
-        acceptance.changed.add(incident)
-    elif _fires_again(acceptance, alert, known):
-        incident, number = known.incident, known.id
-        acceptance.connection.execute("UPDATE alerts SET fired_times = fired_times + 1 WHERE id = ?", (number,))
-        acceptance.connection.execute(_FIRES, (number,))
-        acceptance.changed.add(incident)
+        is_news = _end_by_later(acceptance, alert, number, alert.starts_at) and _derive(acceptance, number)
     else:
-        _again(acceptance, known, "fired_times")
-        acceptance.firing[known.id] = alert.fingerprint
-        return
-    acceptance.new += 1
-    acceptance.incidents.add(incident)
-    acceptance.firing[number] = alert.fingerprint
+        number = known.id
+        connection.execute("UPDATE alerts SET fired_times = fired_times + 1 WHERE id = ?", (number,))
+        is_news = _begins(acceptance, alert, known) and _derive(acceptance, number)
+        if known.incident is None:  # its resolution overtook it, or all of it before was missed
+            connection.execute(_FIRST_FIRED, (incident, received, number))
+            is_news = True
+    if is_news:
+        acceptance.changed.add(incident)
+    _count(acceptance, incident, is_news=is_news or known is None)
 
 
-_FIRES = "UPDATE alerts SET status = 'firing', ends_at = NULL, resolved_received = NULL WHERE id = ?"
+_FIRST_FIRED = "UPDATE alerts SET incident = ?, fired_received = ? WHERE id = ?"
 
 
-def _fires_again(acceptance: _Acceptance, alert: Alert, known: _Known) -> bool:
+def _begins(acceptance: _Acceptance, alert: Alert, known: _Known) -> bool:
     """
-    Whether an alert fires that was resolved a while ago.
+    Whether a sender has an alert firing that it had not.
 
     Alertmanager takes an alert for resolved when Prometheus falls silent, and has it fire again with the old start.
     Shortly after the resolution the firing may be a late copy, and it is one where the alert began again since.
     """
-    if known.resolved_received is None:
+    connection, sender = acceptance.connection, text(alert.fingerprint)
+    received, tolerance = acceptance.received, acceptance.grouping.tolerance
+    said = firing.said(connection, known.id, sender, received=received, tolerance=tolerance)
+    if said.fires:
         return False
-    recent = acceptance.received - acceptance.grouping.tolerance
-    if known.resolved_received >= recent:
+    if said.lately or (said.over and _has_later(acceptance, alert, known)):
+        firing.hear(connection, known.id, sender)
         return False
-    later = acceptance.connection.execute(_LATER, (*_after(acceptance, alert, known.starts_at), recent))
-    return later.fetchone() is None
+    firing.begin(connection, known.id, sender)
+    if not said.over:
+        _end_by_later(acceptance, alert, known.id, known.starts_at)
+    return True
 
 
-_ONE_SENDER = "(fingerprint = '' OR ? = '' OR fingerprint = ?)"
+_OF_SENDER = f"EXISTS (SELECT 1 FROM senders WHERE alert = alerts.id AND {firing.SPEAKS_FOR} AND {{}})"  # noqa: S608 -- ours
 """What one replica tells does not end what another has firing."""
 _LATER = f"""
-    SELECT 1 FROM alerts WHERE identity = ? AND starts_at > ? AND {_ONE_SENDER}
-    AND (status = 'firing' OR resolved_received >= ?) LIMIT 1
+    SELECT 1 FROM alerts WHERE identity = :identity AND starts_at > :after
+    AND {_OF_SENDER.format("(fires OR received BETWEEN :from AND :until)")} LIMIT 1
 """  # noqa: S608 -- ours
-_NEXT = f"SELECT min(starts_at) FROM alerts WHERE identity = ? AND starts_at > ? AND {_ONE_SENDER}"  # noqa: S608 -- ours
+_NEXT = f"""
+    SELECT min(starts_at) FROM alerts WHERE identity = :identity AND starts_at > :after AND {_OF_SENDER.format("1")}
+"""  # noqa: S608 -- ours
 _EARLIER = f"""
-    SELECT id, incident FROM alerts WHERE identity = ? AND starts_at < ? AND {_ONE_SENDER}
-    AND (status = 'firing' OR (resolved_times = 0 AND ends_at > ?))
+    SELECT id, incident FROM alerts WHERE identity = :identity AND starts_at < :before AND status = '{{}}'
+    AND {_OF_SENDER.format(firing.UNTOLD)}
 """  # noqa: S608 -- ours
+_EARLIER_FIRING, _EARLIER_ENDED = _EARLIER.format("firing"), _EARLIER.format("resolved")
+"""An alert may have thousands of firings behind it, of which few have not ended."""
+_IS_LATEST = "SELECT NOT EXISTS (SELECT 1 FROM alerts WHERE identity = :identity AND starts_at > :start)"
 
 
-def _after(acceptance: _Acceptance, alert: Alert, start: float) -> tuple[str, float, str, str]:
-    return alert.identity, start + acceptance.grouping.tolerance, alert.fingerprint, alert.fingerprint
+def _has_later(acceptance: _Acceptance, alert: Alert, known: _Known) -> bool:
+    """Whether the sender has a later firing of the alert, or had until just now."""
+    received, tolerance = acceptance.received, acceptance.grouping.tolerance
+    asked = {"identity": alert.identity, "sender": text(alert.fingerprint), "after": known.starts_at + tolerance,
+             "from": received - tolerance, "until": received + tolerance}  # fmt: skip
+    return acceptance.connection.execute(_LATER, asked).fetchone() is not None
 
 
-def _end_by_later(acceptance: _Acceptance, alert: Alert, number: int) -> bool:
+def _end_by_later(acceptance: _Acceptance, alert: Alert, number: int, start: float) -> bool:
     """End a firing whose news came after that of a later one; whether there is one."""
-    (end,) = acceptance.connection.execute(_NEXT, _after(acceptance, alert, alert.starts_at)).fetchone()
+    sender, after = text(alert.fingerprint), start + acceptance.grouping.tolerance
+    asked = {"identity": alert.identity, "sender": sender, "after": after}
+    (end,) = acceptance.connection.execute(_NEXT, asked).fetchone()
     if end is not None:
-        _end_at(acceptance, number, end)
+        firing.overtaken(acceptance.connection, number, sender, end, received=acceptance.received)
     return end is not None
 
 
 def _end_earlier(acceptance: _Acceptance, alert: Alert, start: float) -> None:
     """An alert that begins has ended before, though its resolution was never sent: it was over within an interval."""
-    before = start - acceptance.grouping.tolerance
-    rows = acceptance.connection.execute(
-        _EARLIER, (alert.identity, before, alert.fingerprint, alert.fingerprint, start)
-    )  # fmt: skip
-    for number, incident in rows.fetchall():
-        _end_at(acceptance, number, start)
-        acceptance.changed.add(incident)
-
-
-def _end_at(acceptance: _Acceptance, number: int, end: float) -> None:
-    acceptance.connection.execute(
-        "UPDATE alerts SET status = 'resolved', ends_at = ?, resolved_received = coalesce(resolved_received, ?)"
-        " WHERE id = ?",
-        (end, acceptance.received, number),
-    )
+    sender, before = text(alert.fingerprint), start - acceptance.grouping.tolerance
+    asked = {"identity": alert.identity, "sender": sender, "before": before, "start": start}
+    earlier = acceptance.connection.execute(_EARLIER_FIRING, asked).fetchall()
+    (is_latest,) = acceptance.connection.execute(_IS_LATEST, asked).fetchone()
+    if not is_latest:  # then an end may have been inferred that is too late
+        earlier += acceptance.connection.execute(_EARLIER_ENDED, asked).fetchall()
+    for number, incident in earlier:
+        firing.succeed(acceptance.connection, number, sender, start, received=acceptance.received)
+        if _derive(acceptance, number):
+            acceptance.changed.add(incident)
 
 
 def _resolved(acceptance: _Acceptance, alert: Alert, known: _Known | None) -> None:
     if known is None:
         _insert(acceptance, alert, None)
         acceptance.new += 1
-    elif _has_ended(known) or _another_fires(acceptance, alert, known):
-        _again(acceptance, known, "resolved_times")
-    else:
-        acceptance.connection.execute(
-            "UPDATE alerts SET status = 'resolved', ends_at = ?, resolved_received = ?,"
-            " resolved_times = resolved_times + 1 WHERE id = ?",
-            (_end(alert, acceptance.received), acceptance.received, known.id),
-        )
+        return
+    acceptance.connection.execute("UPDATE alerts SET resolved_times = resolved_times + 1 WHERE id = ?", (known.id,))
+    _end_of(acceptance, alert, known.id)
+    is_news = _derive(acceptance, known.id)
+    if is_news and known.incident is not None:
+        acceptance.changed.add(known.incident)
+    _count(acceptance, known.incident, is_news=is_news)
+
+
+def _derive(acceptance: _Acceptance, number: int) -> bool:
+    """Bring an alert up to what its senders say; whether it is another than before."""
+    fires, end = firing.outcome(acceptance.connection, number)
+    status, received = ("firing", None) if fires else ("resolved", acceptance.received)
+    return bool(acceptance.connection.execute(_DERIVE, (status, end, received, number, status, end)).rowcount)
+
+
+_DERIVE = """
+    UPDATE alerts SET status = ?, ends_at = ?, resolved_received = ?
+    WHERE id = ? AND (status <> ? OR ends_at IS NOT ?)
+"""
+
+
+def _count(acceptance: _Acceptance, incident: str | None, *, is_news: bool) -> None:
+    if is_news:
         acceptance.new += 1
-        if known.incident is not None:
-            acceptance.incidents.add(known.incident)
-            acceptance.changed.add(known.incident)
-
-
-def _has_ended(known: _Known) -> bool:
-    """Whether its end was told; one that was only inferred gives way to the one that is told."""
-    return known.status == "resolved" and known.resolved_times > 0
-
-
-def _another_fires(acceptance: _Acceptance, alert: Alert, known: _Known) -> bool:
-    """Whether the same notification has the alert of another replica firing: it is not over before both are."""
-    fingerprint = acceptance.firing.get(known.id)
-    return bool(fingerprint) and bool(alert.fingerprint) and fingerprint != alert.fingerprint
-
-
-def _again(acceptance: _Acceptance, known: _Known, times: str) -> None:
-    acceptance.connection.execute(f"UPDATE alerts SET {times} = {times} + 1 WHERE id = ?", (known.id,))  # noqa: S608 -- ours
-    acceptance.duplicates += 1
-    if known.incident is not None:
-        acceptance.incidents.add(known.incident)
+    else:
+        acceptance.duplicates += 1
+    if incident is not None:
+        acceptance.incidents.add(incident)
 
 
 def _insert(acceptance: _Acceptance, alert: Alert, incident: str | None) -> int:
     fires, received = alert.status == "firing", acceptance.received
-    end = None if fires else _end(alert, received)
+    end = None if fires else _told_end(alert, received)
     cursor = acceptance.connection.execute(
         "INSERT INTO alerts (incident, identity, starts_at, ends_at, status, name, labels, annotations, fingerprint,"
         " generator, source, fired_received, resolved_received, fired_times, resolved_times)"
@@ -239,10 +241,22 @@ def _insert(acceptance: _Acceptance, alert: Alert, incident: str | None) -> int:
          packed(alert.annotations), text(alert.fingerprint), text(alert.generator), acceptance.source,
          received if fires else None, None if fires else received, int(fires), int(not fires)),
     )  # fmt: skip
-    return int(cursor.lastrowid or 0)
+    number = int(cursor.lastrowid or 0)
+    if fires:
+        firing.begin(acceptance.connection, number, text(alert.fingerprint))
+    else:
+        _end_of(acceptance, alert, number)
+    return number
 
 
-def _end(alert: Alert, received: float) -> float:
+def _end_of(acceptance: _Acceptance, alert: Alert, number: int) -> None:
+    """What Alertmanager does not have any more is over, whoever had it firing."""
+    received, by_absence = acceptance.received, acceptance.source == "reconciled"
+    firing.end(acceptance.connection, number, text(alert.fingerprint), _told_end(alert, received), received=received,
+               everybody=by_absence)  # fmt: skip
+
+
+def _told_end(alert: Alert, received: float) -> float:
     return received if alert.ends_at is None else alert.ends_at
 
 
@@ -256,14 +270,17 @@ def _incident_for(acceptance: _Acceptance, alert: Alert) -> str:
     One that closed before the alert began is over. One that was still going on then takes the alert in, and opens
     again, because only the news of it came late.
     """
-    instance = next((alert.labels[one] for one in acceptance.grouping.instance_labels if one in alert.labels), "")
-    key = incident_key(instance, {one: alert.labels[one] for one in acceptance.grouping.labels if one in alert.labels})
-    at, window = alert.starts_at, acceptance.grouping.window
-    row = acceptance.connection.execute(_JOINABLE, (key, at - window, at + window, at, at)).fetchone()
-    if row is not None:
-        acceptance.changed.add(row[0])
-        return str(row[0])
-    return _open(acceptance, key, instance, at)
+    grouping, at = acceptance.grouping, alert.starts_at
+    instance, rank = grouping.instance(alert.labels), grouping.rank(alert.labels)
+    key = incident_key(instance, grouping.shared(alert.labels))
+    bounds = (key, at - grouping.window, at + grouping.window, at, at)
+    row = acceptance.connection.execute(_JOINABLE, bounds).fetchone()
+    if row is None:
+        return _open(acceptance, key, instance, at, rank)
+    (id,) = row
+    acceptance.connection.execute("UPDATE jobs SET rank = ? WHERE incident = ? AND rank > ?", (rank, id, rank))
+    acceptance.changed.add(id)
+    return str(id)
 
 
 _JOINABLE = """
@@ -272,14 +289,16 @@ _JOINABLE = """
 """
 
 
-def _open(acceptance: _Acceptance, key: str, instance: str, at: float) -> str:
+def _open(acceptance: _Acceptance, key: str, instance: str, at: float, rank: int) -> str:
     connection, received = acceptance.connection, acceptance.received
     id = _free_id(connection, key, at)
     connection.execute(
         "INSERT INTO incidents (id, key, instance, at, opened_at, updated_at, state) VALUES (?, ?, ?, ?, ?, ?, 'open')",
         (id, key, text(instance), at, received, received),
     )
-    connection.execute("INSERT INTO jobs (incident, state, not_before) VALUES (?, 'queued', ?)", (id, received))
+    connection.execute(
+        "INSERT INTO jobs (incident, state, not_before, rank) VALUES (?, 'queued', ?, ?)", (id, received, rank)
+    )
     acceptance.opened += 1
     return id
 

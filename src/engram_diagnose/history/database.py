@@ -80,6 +80,10 @@ class Database:
         with suppress(sqlite3.Error):
             self.connection.close()
 
+    def is_current(self) -> bool:
+        """Whether it is still the file at its path; otherwise what is read is of the past."""
+        return _identity(self.path) == self._opened
+
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
         """
@@ -89,7 +93,7 @@ class Database:
         """
         with self._explained(), self._transaction("IMMEDIATE"):
             yield self.connection
-        if _identity(self.path) != self._opened:
+        if not self.is_current():
             raise self.kind(f"{self.path}: {_GONE.format(self.path)}")
 
     @contextmanager
@@ -357,3 +361,7 @@ class Store:
     def close(self) -> None:
         """Close the database. Nothing is lost without it."""
         self._database.close()
+
+    def is_current(self) -> bool:
+        """Whether the database is still the file at its path: neither deleted, nor moved, nor replaced."""
+        return self._database.is_current()

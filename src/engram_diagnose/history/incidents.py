@@ -2,11 +2,11 @@
 The incidents: the alerts that were accepted, one job and one diagnosis for each incident, and what is to be sent.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from engram_diagnose.history import jobs, outbox, reading, upkeep
+from engram_diagnose.history import announcing, clock, jobs, outbox, reading, upkeep
 from engram_diagnose.history.accepting import accept
 from engram_diagnose.history.accepting import text as _shown
 from engram_diagnose.history.database import HistoryError, Store, let_shrink, open_database, usual_path
@@ -16,27 +16,33 @@ from engram_diagnose.history.records import (
     Counts,
     Grouping,
     Listed,
+    Mark,
     Moment,
     NewMessage,
     Note,
+    Outline,
     Page,
     Search,
     Source,
 )
 
 __all__ = [
+    "MOST_NOTES",
     "Accepted",
     "Counts",
     "Grouping",
     "IncidentStore",
     "Listed",
+    "Mark",
     "Moment",
     "NewMessage",
     "Note",
+    "Outline",
     "Page",
     "Search",
     "Source",
     "StoreError",
+    "TooManyNotesError",
     "open_incidents",
 ]
 
@@ -46,8 +52,22 @@ _STATE_FOLDER: Final = "--database or ENGRAM_DIAGNOSE_STATE"
 """What names the file, for advice on another."""
 
 
+MOST_NOTES: Final = 200
+"""Notes of one incident; its page shows them all."""
+
+
 class StoreError(HistoryError):
     """A database that cannot be read or written; the message names the file, the problem and the next step."""
+
+
+class TooManyNotesError(StoreError):
+    """An incident has as many notes as it may have; the message says what to do, and names no file."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            f"this incident has {MOST_NOTES} notes, which is the most; write on where your team keeps its records",
+            by_entry=True,
+        )
 
 
 def open_incidents(path: Path | None = None, *, read_only: bool = False) -> "IncidentStore":
@@ -89,7 +109,7 @@ class IncidentStore(Store):
     # Jobs
 
     def take_job(self, now: float) -> tuple[Job, Incident] | None:
-        """The job that waits longest of those that may run now; it is running from here, and an attempt is counted."""
+        """The most severe job of those that may run now; it is running from here, and an attempt is counted."""
         with self._database.writing() as connection:
             job = jobs.take(connection, now)
             incident = reading.incident(connection, job.incident) if job else None
@@ -179,6 +199,64 @@ class IncidentStore(Store):
         with self._database.writing() as connection:
             outbox.failed(connection, id, error, not_before=not_before, give_up=give_up)
 
+    def all_sent(self, ids: Iterable[int], now: float) -> None:
+        """These messages were sent."""
+        with self._database.writing() as connection:
+            for id in ids:
+                outbox.sent(connection, id, now)
+
+    def all_failed(self, give_up: Mapping[int, bool], error: str, *, not_before: float) -> None:
+        """These messages were not sent, for one and the same reason; each says whether it is given up."""
+        with self._database.writing() as connection:
+            for id, is_over in give_up.items():
+                outbox.failed(connection, id, error, not_before=not_before, give_up=is_over)
+
+    # Announcing
+
+    def places(self, most: int, announced: Collection[str], severities: Sequence[str]) -> announcing.Places:
+        """Which open incidents are announced; see `announcing.places`."""
+        with self._database.reading() as connection:
+            return announcing.places(connection, most, announced, severities)
+
+    def told(self, most: int, severities: Sequence[str]) -> frozenset[str]:
+        """The open incidents that Alertmanager was told of; see `announcing.told`."""
+        with self._database.reading() as connection:
+            return announcing.told(connection, most, severities)
+
+    def ended(self, since: float) -> list[str]:
+        """The closed incidents whose end Alertmanager may have to be told; see `announcing.ended`."""
+        with self._database.reading() as connection:
+            return announcing.ended(connection, since)
+
+    def still_open(self, ids: Collection[str]) -> frozenset[str]:
+        """Those of these incidents that are open."""
+        with self._database.reading() as connection:
+            return announcing.still_open(connection, ids)
+
+    def opened(self, ids: Sequence[str]) -> list[tuple[Incident, Finding]]:
+        """Those of these incidents that have a diagnosis, each with the first of its alerts alone."""
+        with self._database.reading() as connection:
+            return reading.opened(connection, ids)
+
+    def hold(self, messages: Collection[int], why: str) -> None:
+        """Put messages out of the way until there is room for them."""
+        with self._database.writing() as connection:
+            announcing.hold(connection, messages, why)
+
+    def is_holding(self) -> bool:
+        """Whether there are messages that wait for room."""
+        with self._database.reading() as connection:
+            return announcing.is_holding(connection)
+
+    def let_go(self, announced: Collection[str], now: float) -> int:
+        """Let go the messages that need wait no more, and say how many that were; see `announcing.released`."""
+        with self._database.reading() as connection:
+            free = announcing.released(connection, announced)
+        if free:
+            with self._database.writing() as connection:
+                announcing.let_go(connection, free, now)
+        return len(free)
+
     # Reading
 
     def incident(self, id: str) -> Incident | None:
@@ -207,14 +285,32 @@ class IncidentStore(Store):
         with self._database.reading() as connection:
             return reading.timeline(connection, id)
 
+    def outline(self, id: str) -> Outline | None:
+        """An incident without its alerts; None where there is none."""
+        with self._database.reading() as connection:
+            return reading.outline(connection, id)
+
+    def alerts_part(self, id: str, limit: int, after: Mark | None = None) -> tuple[list[Alert], Mark | None]:
+        """Some of its alerts, in the order of their starts; with a mark to ask for more, where there are more."""
+        with self._database.reading() as connection:
+            return reading.alerts_part(connection, id, limit, after)
+
+    def timeline_part(self, id: str, limit: int, after: Mark | None = None) -> tuple[list[Moment], Mark | None]:
+        """Some of what happened, oldest first; with a mark to ask for more, where there is more."""
+        with self._database.reading() as connection:
+            return reading.timeline_part(connection, id, limit, after)
+
     def notes(self, id: str) -> tuple[Note, ...]:
         """What was written about an incident, oldest first."""
         with self._database.reading() as connection:
             return reading.notes(connection, id)
 
     def add_note(self, id: str, author: str, text: str, now: float) -> Note | None:
-        """Keep a note; None where there is no such incident."""
+        """Keep a note; None where there is no such incident. Raises `TooManyNotesError` as well."""
         with self._database.writing() as connection:
+            (there,) = connection.execute("SELECT count(*) FROM notes WHERE incident = ?", (id,)).fetchone()
+            if there >= MOST_NOTES:
+                raise TooManyNotesError
             cursor = connection.execute(
                 "INSERT INTO notes (incident, at, author, text) SELECT id, ?, ?, ? FROM incidents WHERE id = ?",
                 (now, _shown(author), _shown(text), id),
@@ -261,6 +357,15 @@ class IncidentStore(Store):
 
     # Upkeep
 
+    def clamp(self, now: float, *, furthest: float) -> int:
+        """
+        Let run at `now` what waits more than `furthest` seconds, and what was never tried; how much that was.
+
+        For the start, and for a clock that was set back: jobs and messages name the time from which they may run.
+        """
+        with self._database.writing() as connection:
+            return clock.clamp(connection, now, furthest)
+
     def prune(
         self,
         now: float,
@@ -287,5 +392,4 @@ class IncidentStore(Store):
 
     def check(self) -> tuple[str, ...]:
         """What is wrong inside the database; nothing where it is sound."""
-        with self._database.reading() as connection:
-            return upkeep.check(connection)
+        return upkeep.check(self._database)

@@ -8,12 +8,25 @@ import json
 import zlib
 from collections.abc import Mapping
 from sqlite3 import Connection
-from typing import Any
+from typing import Any, Final
 
 from engram_diagnose.history.accepting import text
 from engram_diagnose.history.model import Finding, Job
 
 JOB = "incident, state, attempts, not_before, token, error"
+
+PATIENCE_SECONDS: Final = 600.0
+"""
+How long a job lets more severe ones that came later go first, for each step between their severities. So none waits
+for ever, however many more severe ones keep coming.
+"""
+
+NEXT_RANK: Final = "SELECT rank FROM jobs WHERE state = 'queued' AND rank > ? ORDER BY rank LIMIT 1"
+OLDEST: Final = """
+    SELECT not_before, incident FROM jobs WHERE state = 'queued' AND rank = ? AND not_before <= ?
+    ORDER BY not_before, incident LIMIT 1
+"""
+"""Both find what they look for at once, however many jobs wait."""
 
 
 def job_of(row: tuple[Any, ...]) -> Job:
@@ -28,19 +41,29 @@ def job(connection: Connection, incident: str) -> Job | None:
 
 
 def take(connection: Connection, now: float) -> Job | None:
-    """The job that waits longest of those that may run, with a token of its own."""
-    row = connection.execute(
-        "SELECT incident FROM jobs WHERE state = 'queued' AND not_before <= ? ORDER BY not_before, incident LIMIT 1",
-        (now,),
-    ).fetchone()
-    if row is None:
+    """The job whose turn it is of those that may run, with a token of its own."""
+    incident = _foremost(connection, now)
+    if incident is None:
         return None
     connection.execute(
         "UPDATE jobs SET state = 'running', attempts = attempts + 1, token = token + 1, started_at = ?"
         " WHERE incident = ?",
-        (now, row[0]),
+        (now, incident),
     )
-    return job(connection, row[0])
+    return job(connection, incident)
+
+
+def _foremost(connection: Connection, now: float) -> str | None:
+    """The oldest of each severity in turn, and of these the one that is first when waiting counts as well."""
+    found = []
+    rank = -1
+    while (row := connection.execute(NEXT_RANK, (rank,)).fetchone()) is not None:
+        (rank,) = row
+        oldest = connection.execute(OLDEST, (rank, now)).fetchone()
+        if oldest is not None:
+            since, incident = oldest
+            found.append((since + rank * PATIENCE_SECONDS, rank, incident))
+    return min(found)[-1] if found else None
 
 
 def packed_document(document: Mapping[str, Any]) -> bytes:

@@ -5,7 +5,7 @@ Every function runs inside a transaction of the caller.
 """
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
 from sqlite3 import Connection
 from typing import Any, Final
@@ -14,7 +14,7 @@ from engram_diagnose.history.accepting import marks
 from engram_diagnose.history.database import size_used
 from engram_diagnose.history.jobs import JOB, job_of
 from engram_diagnose.history.model import Alert, Finding, Incident
-from engram_diagnose.history.records import Counts, Listed, Moment, Note, Page, Search
+from engram_diagnose.history.records import Counts, Listed, Mark, Moment, Note, Outline, Page, Search
 
 MOST: Final = 500
 """The incidents that one page has at most."""
@@ -52,6 +52,26 @@ def _alert(row: Sequence[Any]) -> Alert:
     """From `_ALERT`."""
     identity, status, labels, annotations, *rest = row
     return Alert(identity, status, json.loads(labels), json.loads(annotations), *rest)
+
+
+def opened(connection: Connection, ids: Sequence[str]) -> list[tuple[Incident, Finding]]:
+    """
+    Those of these incidents that have a diagnosis, in the order asked for; of its alerts each has the first to arrive.
+
+    A storm's incident has thousands, which nobody who announces it reads.
+    """
+    found = findings(connection, ids)
+    heads: dict[str, Incident] = {}
+    for some in _portions(ids):
+        query = f"SELECT {_INCIDENT} FROM incidents WHERE id IN ({marks(some)})"  # noqa: S608 -- ours
+        heads |= {row[0]: Incident(*row) for row in connection.execute(query, some)}
+        first = (
+            f"SELECT incident, {_ALERT} FROM alerts WHERE id IN"  # noqa: S608 -- ours
+            f" (SELECT min(id) FROM alerts WHERE incident IN ({marks(some)}) GROUP BY incident)"
+        )
+        for row in connection.execute(first, some):
+            heads[row[0]] = replace(heads[row[0]], alerts=(_alert(row[1:]),))
+    return [(heads[id], found[id]) for id in ids if id in heads and id in found]
 
 
 def alerts_between(connection: Connection, since: float, until: float) -> list[Alert]:
@@ -92,8 +112,18 @@ _ORDER: Final = ("firing", "opened", "resolved", "diagnosed", "closed")
 
 
 def _of_alerts(connection: Connection, id: str) -> Iterator[Moment]:
-    told = "source, fired_received, resolved_received, fired_times, resolved_times"
-    rows = connection.execute(f"SELECT {_ALERT}, {told} FROM alerts WHERE incident = ? ORDER BY id", (id,))  # noqa: S608 -- ours
+    query = f"SELECT {_ALERT}, {_TOLD} FROM alerts WHERE incident = ? ORDER BY id"  # noqa: S608 -- ours
+    yield from _moments(connection.execute(query, (id,)))
+
+
+def _of_alert(connection: Connection, number: int) -> Iterator[Moment]:
+    yield from _moments(connection.execute(f"SELECT {_ALERT}, {_TOLD} FROM alerts WHERE id = ?", (number,)))  # noqa: S608 -- ours
+
+
+_TOLD: Final = "source, fired_received, resolved_received, fired_times, resolved_times"
+
+
+def _moments(rows: Iterable[Sequence[Any]]) -> Iterator[Moment]:
     for *cells, source, fired, resolved, fired_times, resolved_times in rows:
         alert = _alert(cells)
         yield Moment(alert.starts_at, "firing", fired, alert, source, fired_times)
@@ -110,6 +140,63 @@ def _of_incident(connection: Connection, id: str) -> Iterator[Moment]:
             yield Moment(made, "diagnosed", made, text=sentence)
         if closed is not None:
             yield Moment(closed, "closed", closed)
+
+
+# A storm's incident, a part at a time: all of it would fill the memory
+
+
+def outline(connection: Connection, id: str) -> Outline | None:
+    """What is short to tell of an incident, however many alerts it has."""
+    row = connection.execute(f"SELECT {_INCIDENT} FROM incidents WHERE id = ?", (id,)).fetchone()  # noqa: S608 -- ours
+    if row is None:
+        return None
+    names = connection.execute("SELECT DISTINCT name FROM alerts WHERE incident = ? ORDER BY name", (id,))
+    alerts, ends = connection.execute("SELECT count(*), count(resolved_received) FROM alerts WHERE incident = ?", (id,)
+                                      ).fetchone()  # fmt: skip
+    own = len(list(_of_incident(connection, id)))
+    return Outline(Incident(*row), tuple(name for (name,) in names), alerts, alerts + ends + own)
+
+
+def alerts_part(connection: Connection, id: str, limit: int, after: Mark | None) -> tuple[list[Alert], Mark | None]:
+    """Alerts of an incident in the order of their starts, those that come behind the mark; the mark of the last one."""
+    at, _, number = after or _BEGIN
+    query = (
+        f"SELECT starts_at, id, {_ALERT} FROM alerts WHERE incident = ? AND (starts_at, id) > (?, ?)"  # noqa: S608 -- ours
+        " ORDER BY starts_at, id LIMIT ?"
+    )
+    rows = connection.execute(query, (id, at, number, limit + 1)).fetchall()
+    last = rows[limit - 1] if len(rows) > limit else None
+    return [_alert(row[2:]) for row in rows[:limit]], Mark(last[0], 0, last[1]) if last else None
+
+
+def timeline_part(connection: Connection, id: str, limit: int, after: Mark | None) -> tuple[list[Moment], Mark | None]:
+    """What happened in its order, as `timeline` has it, behind the mark; the mark of the last one."""
+    at, rank, number = after or _BEGIN
+    asked = {"id": id, "at": at, "rank": rank, "number": number, "limit": limit + 1}
+    marks = [Mark(*row) for row in connection.execute(_HAPPENED, asked)]
+    wanted = {mark.number for mark in marks[:limit]}
+    told = {one: found for one in wanted for found in [list(_of_alert(connection, one))] if found}
+    own = {one.what: one for one in _of_incident(connection, id)}
+    moments = [
+        next(one for one in told[mark.number] if one.what == _ORDER[mark.rank])
+        if mark.number
+        else own[_ORDER[mark.rank]]
+        for mark in marks[:limit]
+    ]
+    return moments, marks[limit - 1] if len(marks) > limit else None
+
+
+_BEGIN: Final = Mark(float("-inf"), 0, 0)
+_HAPPENED: Final = """
+    SELECT at, rank, number FROM (
+        SELECT starts_at AS at, 0 AS rank, id AS number FROM alerts WHERE incident = :id
+        UNION ALL SELECT coalesce(ends_at, resolved_received), 2, id FROM alerts
+            WHERE incident = :id AND resolved_received IS NOT NULL
+        UNION ALL SELECT opened_at, 1, 0 FROM incidents WHERE id = :id
+        UNION ALL SELECT made_at, 3, 0 FROM diagnoses WHERE incident = :id
+        UNION ALL SELECT closed_at, 4, 0 FROM incidents WHERE id = :id AND closed_at IS NOT NULL
+    ) WHERE (at, rank, number) > (:at, :rank, :number) ORDER BY at, rank, number LIMIT :limit
+"""
 
 
 # Many

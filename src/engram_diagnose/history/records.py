@@ -6,13 +6,14 @@ Times are seconds since the epoch.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final, Literal
+from typing import Final, Literal, NamedTuple
 
 from engram_diagnose.history.model import Alert, Channel, Finding, Incident, Job
 
 Source = Literal["webhook", "reconciled"]
 
 EVERYTHING: Final = ""
+_SEVERITY: Final = "severity"
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,12 +23,29 @@ class Grouping:
 
     The instance is the first of `instance_labels` that the alert has. Starts of one alert that are no more than
     `tolerance` seconds apart are one event: the members of a highly available pair see it at slightly different times.
+    A label that is empty is one that the alert does not have. `severities` are words of the label severity, the most
+    severe first: what they say is diagnosed in that order.
     """
 
     labels: tuple[str, ...]
     window: float
     instance_labels: tuple[str, ...] = ("instance", "pod")
     tolerance: float = 60.0
+    severities: tuple[str, ...] = ()
+
+    def instance(self, labels: Mapping[str, str]) -> str:
+        """The instance that an alert with these labels is about; empty where none names it."""
+        return next((value for name in self.instance_labels if (value := labels.get(name))), "")
+
+    def shared(self, labels: Mapping[str, str]) -> dict[str, str]:
+        """Those of the labels that all alerts of an incident share."""
+        return {name: value for name in self.labels if (value := labels.get(name))}
+
+    def rank(self, labels: Mapping[str, str]) -> int:
+        """How severe an alert with these labels is: 0 is the most severe, and what no word tells comes last."""
+        word = labels.get(_SEVERITY, "").casefold()
+        ranks = (rank for rank, known in enumerate(self.severities) if known.casefold() == word)
+        return next(ranks, len(self.severities))
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +101,28 @@ class Moment:
     source: Source = "webhook"
     times: int = 1
     text: str = ""
+
+
+class Mark(NamedTuple):
+    """
+    A place in an incident's alerts or its timeline: the time, the kind of what happened, and the alert's number.
+
+    It stays where it is as alerts are added, so that pages follow each other.
+    """
+
+    at: float
+    rank: int
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class Outline:
+    """An incident without its alerts: their names, each once, and how many there are of everything."""
+
+    incident: Incident
+    names: tuple[str, ...]
+    alerts: int
+    moments: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -176,6 +176,31 @@ STEPS: Final[tuple[tuple[str, ...], ...]] = (
         "CREATE INDEX messages_by_incident ON messages (incident)",
         "CREATE TABLE uptime (id INTEGER PRIMARY KEY CHECK (id = 1), seen_at NOT NULL)",
     ),
+    # 3: who says of an alert that it fires, and how severe a job is: 0 is the most severe, and what waited already goes
+    # first. `told` is for an end that was told, not inferred from a later firing; `received` is when the sender said
+    # so itself, and stays empty where another one's word did it.
+    (
+        """
+        CREATE TABLE senders (
+            alert INTEGER NOT NULL REFERENCES alerts (id) ON DELETE CASCADE,
+            fingerprint TEXT NOT NULL,
+            fires INTEGER NOT NULL CHECK (fires IN (0, 1)),
+            told INTEGER NOT NULL CHECK (told IN (0, 1)),
+            ends_at,
+            received,
+            PRIMARY KEY (alert, fingerprint)
+        ) WITHOUT ROWID
+        """,
+        """
+        INSERT INTO senders (alert, fingerprint, fires, told, ends_at, received)
+        SELECT id, fingerprint, status = 'firing', status = 'resolved' AND resolved_times > 0, ends_at,
+            resolved_received
+        FROM alerts
+        """,
+        "CREATE INDEX alerts_not_over ON alerts (identity, starts_at) WHERE status = 'firing'",
+        "ALTER TABLE jobs ADD COLUMN rank INTEGER NOT NULL DEFAULT 0",
+        "CREATE INDEX jobs_by_rank ON jobs (state, rank, not_before, incident)",
+    ),
 )
 
 

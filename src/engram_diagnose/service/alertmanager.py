@@ -10,10 +10,11 @@ from typing import Any, Final, TypeVar
 import msgspec
 
 from engram_diagnose.collectors.prometheus.options import shown
-from engram_diagnose.service.announce import OwnAlert, instant
+from engram_diagnose.service.announce import OwnAlert
 from engram_diagnose.service.login import options_of
 from engram_diagnose.service.outgoing import Outgoing, Refused
 from engram_diagnose.service.settings import Login
+from engram_diagnose.service.times import instant
 
 SUPPRESSED: Final = "suppressed"
 """The state of an alert that a silence or an inhibition keeps from being sent to anybody."""

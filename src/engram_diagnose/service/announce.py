@@ -7,21 +7,22 @@ Nothing here sends. Every text is bounded and harmless to show, because label va
 import hashlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
 from typing import Any, Final
 
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions, address_of
 from engram_diagnose.engine.language.rule import SEVERITIES
+from engram_diagnose.history.announcing import LeftOut
 from engram_diagnose.history.model import Alert, Finding, Incident, Notification
 from engram_diagnose.history.records import NewMessage
 from engram_diagnose.render.neutral import visible
 from engram_diagnose.service.settings import Settings
+from engram_diagnose.service.times import instant
 
 OURS: Final = "EngramDiagnosis"
 """The alert's name. An alert of this name is never diagnosed."""
 
-MOST_ANNOUNCED: Final = 100
-"""Alerts of ours that are open at a time: whoever gets them reads no more, and Alertmanager keeps each."""
+FURTHER: Final = "further"
+"""The label `incident` of the alert that stands for incidents without one of their own."""
 
 _LABEL: Final = 128
 _ANNOTATION: Final = 1000
@@ -73,8 +74,8 @@ def destinations(settings: Settings) -> dict[str, str]:
     return {address_of(PrometheusOptions(url)): url for url in settings.alertmanager.urls}
 
 
-def chosen(findings: Iterable[tuple[Incident, Finding]], most: int = MOST_ANNOUNCED) -> list[tuple[Incident, Finding]]:
-    """The open incidents that are announced: the most severe ones, and of these the oldest."""
+def chosen(findings: Iterable[tuple[Incident, Finding]], most: int) -> list[tuple[Incident, Finding]]:
+    """The most severe ones, and of these the oldest."""
     return sorted(findings, key=_rank)[:most]
 
 
@@ -102,6 +103,25 @@ def alert_of(incident: Incident, finding: Finding, settings: Settings) -> OwnAle
         min(incident.at, finding.made_at),
         link,
     )
+
+
+def further_alert(left_out: LeftOut, settings: Settings) -> OwnAlert:
+    """
+    The one alert that stands for open incidents of a severity which have none of their own.
+
+    Its labels stay the same as their number changes, so that nobody is called again for each of them.
+    """
+    link = f"{settings.base_url}/incidents?state=open"
+    several = "incident is" if left_out.number == 1 else "incidents are"
+    found = f"{left_out.number:,} more {several} open, of severity {left_out.severity}, beyond those announced"
+    annotations = {
+        "summary": found,
+        "verdict": f"{found}; nothing is lost: each is diagnosed and stands on the history page",
+        "action": "look at the history page for what they have in common; an incident is announced as others close",
+        "link": link,
+    }
+    labels = {"alertname": OURS, "severity": left_out.severity, "incident": FURTHER}
+    return OwnAlert(labels, _bounded(annotations, _ANNOTATION), left_out.since, link)
 
 
 def content_of(incident: Incident, finding: Finding, settings: Settings) -> dict[str, Any]:
@@ -149,15 +169,6 @@ def severity_of(finding: Finding) -> str:
 def link_of(incident: str, settings: Settings) -> str:
     """Where people read about an incident."""
     return f"{settings.base_url}/incidents/{incident}"
-
-
-def instant(seconds: float) -> str:
-    """A time as Alertmanager and JSON have it; one that no calendar has becomes the epoch."""
-    try:
-        moment = datetime.fromtimestamp(seconds, UTC)
-    except (OverflowError, ValueError, OSError):
-        moment = datetime.fromtimestamp(0, UTC)
-    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def bounded(text: str, most: int) -> str:

@@ -11,15 +11,15 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
-from engram_diagnose.history.incidents import IncidentStore, Page
+from engram_diagnose.history.incidents import IncidentStore, Mark, Page, TooManyNotesError
 from engram_diagnose.history.model import Job
 from engram_diagnose.service.caching import unchanging
 from engram_diagnose.service.forms import FormError, note_of
 from engram_diagnose.service.openapi import openapi
 from engram_diagnose.service.problem import ProblemError, json_response, problem
-from engram_diagnose.service.query import search_of
-from engram_diagnose.service.representation import job_of, note, summary, whole
-from engram_diagnose.service.resource import Resource, body_of, nothing_here
+from engram_diagnose.service.query import MOST, cursor_of, part_of, search_of
+from engram_diagnose.service.representation import alert_of, happened, job_of, note, summary, whole
+from engram_diagnose.service.resource import EVERY, Resource, body_of
 from engram_diagnose.service.services import Services
 
 BASE: Final = "/api/v1"
@@ -32,20 +32,15 @@ def api_routes(services: Services) -> list[BaseRoute]:
     return [
         api.route(f"{BASE}/incidents", GET=api.incidents),
         api.route(one, GET=api.incident),
+        api.route(f"{one}/alerts", GET=api.alerts),
+        api.route(f"{one}/timeline", GET=api.timeline),
         api.route(f"{one}/document", GET=api.document),
         api.route(f"{one}/bundle", GET=api.bundle),
         api.route(f"{one}/notes", GET=api.notes, POST=api.add_note),
         api.route(f"{one}/retry", POST=api.retry),
         api.route(f"{BASE}/openapi.json", GET=api.description),
-        api.route("/api/{rest:path}", **dict.fromkeys(_EVERY, _nothing)),
+        api.route("/api/{rest:path}", **EVERY),
     ]
-
-
-_EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
-async def _nothing(request: Request) -> Response:
-    raise nothing_here(request)
 
 
 class _Api:
@@ -66,6 +61,14 @@ class _Api:
         id = _id(request)
         return await self._services.ask(lambda store: _incident(store, id))
 
+    async def alerts(self, request: Request) -> Response:
+        id, (limit, after) = _id(request), part_of(request.query_params.multi_items())
+        return await self._services.ask(lambda store: _alerts(store, id, limit, after))
+
+    async def timeline(self, request: Request) -> Response:
+        id, (limit, after) = _id(request), part_of(request.query_params.multi_items())
+        return await self._services.ask(lambda store: _timeline(store, id, limit, after))
+
     async def document(self, request: Request) -> Response:
         return await self._services.ask(lambda store: _document(store, request))
 
@@ -80,7 +83,10 @@ class _Api:
         id = _id(request)
         author, text = await _note(request)
         now = self._services.clock()
-        kept = _there(await self._services.ask(lambda store: store.add_note(id, author, text, now)))
+        try:
+            kept = _there(await self._services.ask(lambda store: store.add_note(id, author, text, now)))
+        except TooManyNotesError as error:
+            raise ProblemError(409, str(error), _FRESH) from None
         self._services.log.info("note written", incident=id, note=kept.id)
         where = f"{self._services.settings.base_path}{BASE}/incidents/{quote(id, safe='')}/notes"
         return json_response(note(kept), 201, {"Location": where})
@@ -105,8 +111,22 @@ def _page(page: Page) -> Response:
 
 
 def _incident(store: IncidentStore, id: str) -> Response:
-    found = _there(store.incident(id))
-    return json_response(whole(found, store.finding(id), store.job(id), store.timeline(id)), headers=_FRESH)
+    found = _there(store.outline(id))
+    alerts, _ = store.alerts_part(id, MOST)
+    moments, _ = store.timeline_part(id, MOST)
+    return json_response(whole(found, store.finding(id), store.job(id), alerts, moments), headers=_FRESH)
+
+
+def _alerts(store: IncidentStore, id: str, limit: int, after: Mark | None) -> Response:
+    _there(store.job(id))
+    alerts, more = store.alerts_part(id, limit, after)
+    return json_response({"alerts": [alert_of(one) for one in alerts], "cursor": cursor_of(more)}, headers=_FRESH)
+
+
+def _timeline(store: IncidentStore, id: str, limit: int, after: Mark | None) -> Response:
+    _there(store.job(id))
+    moments, more = store.timeline_part(id, limit, after)
+    return json_response({"timeline": [happened(one) for one in moments], "cursor": cursor_of(more)}, headers=_FRESH)
 
 
 def _document(store: IncidentStore, request: Request) -> Response:
@@ -127,7 +147,7 @@ def _bundle(store: IncidentStore, request: Request) -> Response:
 
 
 def _notes(store: IncidentStore, id: str) -> Response:
-    _there(store.incident(id))
+    _there(store.job(id))
     return json_response({"notes": [note(one) for one in store.notes(id)]}, headers=_FRESH)
 
 

@@ -19,13 +19,16 @@ from engram_diagnose.service.commit import Full
 from engram_diagnose.service.intake import PayloadError, parse_notification
 from engram_diagnose.service.metrics import CONTENT_TYPE, stored
 from engram_diagnose.service.problem import MEDIA_TYPE, ProblemError, details, json_response, problem
-from engram_diagnose.service.security import App, Guard, Message, Receive, RefusedError, Scope, Send
+from engram_diagnose.service.refusal import RefusedError
+from engram_diagnose.service.security import App, Guard, Message, Receive, Scope, Send
 from engram_diagnose.service.services import Services
 
 WEBHOOK: Final = "/api/v1/alerts"
 _DISK_SECONDS: Final = 30.0
 """When to stop waiting for the disk; Alertmanager has stopped long before, and sends again."""
 _METHODS: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
+_PROBLEMS: Final = 20
+"""Malformed alerts of one call that the answer and the log speak of; all are counted."""
 _AGAIN: Final = {"retry-after": "5"}
 
 
@@ -50,7 +53,6 @@ def create_app(services: Services, routes: Sequence[BaseRoute] = ()) -> Starlett
         ],
     )
     app.router.redirect_slashes = False
-    app.state.services = services
     return app
 
 
@@ -105,25 +107,40 @@ def _refused(status: int, detail: str, headers: Mapping[str, str] | None = None)
 
 
 async def _accept(request: Request, services: Services) -> Response:
-    """202 once the alerts are on the disk; 400 for what will never be right; 503 for what may be sent again."""
+    """
+    202 once the alerts are on the disk; 400 for what will never be right; 503 for what may be sent again.
+
+    What is malformed beside what can be taken in is said and left out: sent again it would be no better.
+    """
     body, begun = await request.body(), time.perf_counter()
     about, metrics = services.settings.incidents, services.metrics
     try:
-        notification = parse_notification(body, replica_labels=frozenset(about.replica_labels))
+        parsed = parse_notification(body, replica_labels=frozenset(about.replica_labels))
     except PayloadError as error:
         metrics.notifications.labels("invalid").inc()
         services.log.seldom("notification refused", reason=str(error))
         return _refused(400, str(error))
-    kept = without(notification, about.ignore)
-    ignored = len(notification.alerts) - len(kept.alerts)
+    kept = without(parsed.notification, about.ignore)
+    ignored = len(parsed.notification.alerts) - len(kept.alerts)
     metrics.alerts.labels("ignored").inc(ignored)
+    left_out = {"ignored": ignored, **_malformed(parsed.malformed, services)}
     if not kept.alerts:
         metrics.notifications.labels("accepted").inc()
-        return json_response({"incidents": [], "new": 0, "duplicates": 0, "ignored": ignored}, 202)
-    return await _keep(kept, services, ignored, begun)
+        return json_response({"incidents": [], "new": 0, "duplicates": 0, **left_out}, 202)
+    return await _keep(kept, services, left_out, begun)
 
 
-async def _keep(kept: Notification, services: Services, ignored: int, begun: float) -> Response:
+def _malformed(problems: Sequence[str], services: Services) -> dict[str, object]:
+    """What the answer says of malformed alerts; nothing where there are none."""
+    if not problems:
+        return {}
+    services.metrics.alerts.labels("malformed").inc(len(problems))
+    shown = list(problems[:_PROBLEMS])
+    services.log.seldom("malformed alerts left out", number=len(problems), problems=shown)
+    return {"malformed": len(problems), "problems": shown}
+
+
+async def _keep(kept: Notification, services: Services, left_out: Mapping[str, object], begun: float) -> Response:
     metrics = services.metrics
     try:
         future = services.commit.submit(kept, services.clock())
@@ -152,7 +169,7 @@ async def _keep(kept: Notification, services: Services, ignored: int, begun: flo
         "incidents": accepted.incidents,
         "new": accepted.new,
         "duplicates": accepted.duplicates,
-        "ignored": ignored,
+        **left_out,
     }
     return json_response(content, 202)
 
@@ -183,7 +200,7 @@ async def _reload(request: Request, services: Services) -> Response:
 async def _metrics(request: Request, services: Services) -> Response:
     now = services.clock()
     try:
-        held: Any = await services.ask(stored)
+        held: Any = await services.ask_apart(stored)
     except (ValueError, OSError) as error:
         services.log.error("database cannot be read", reason=str(error))
         held = None

@@ -4,9 +4,9 @@ Looks at what the settings name, before the service depends on it: secrets, cert
 
 from collections.abc import Iterator
 
+from engram_diagnose.service.doors import unusable_secrets
 from engram_diagnose.service.listening import ListenError, tls_context
 from engram_diagnose.service.login import LoginError, options_of, secret_of
-from engram_diagnose.service.security import unusable_secrets
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.webhook import template_problem
 

@@ -12,10 +12,12 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
+from engram_diagnose.engine.language.rule import SEVERITIES
+from engram_diagnose.history.announcing import Places
 from engram_diagnose.history.incidents import IncidentStore, StoreError
 from engram_diagnose.history.model import Finding, Incident, Message
 from engram_diagnose.service.alertmanager import Alertmanager, as_posted
-from engram_diagnose.service.announce import MOST_ANNOUNCED, alert_of, chosen
+from engram_diagnose.service.announce import OwnAlert, alert_of, further_alert
 from engram_diagnose.service.lanes import Lane, delay, destination_of, lanes_of, made_at
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.outgoing import Refused
@@ -33,8 +35,12 @@ _PAUSE: Final = 0.5
 _LOOK: Final = 5.0
 """Seconds between two looks at which incidents were closed: at least, since in a storm many are, and at most."""
 
+_ROOM: Final = 2.0
+"""Seconds between two looks at whether there is room for messages that wait for it."""
+
 _MINUTE: Final = 60.0
-_CLOSED_AT_ONCE: Final = 10 * MOST_ANNOUNCED
+_CLOSED_AT_ONCE: Final = 1000
+"""Ends that are told in one call."""
 
 
 class Courier:
@@ -42,7 +48,8 @@ class Courier:
     Sends messages and refreshes our open alerts until cancelled.
 
     `settings` and `store` are as the service has them; `store` is called in a thread of the courier's own. All methods
-    belong to the thread of the event loop. `clock` gives seconds since the epoch, `chance` figures from 0 to 1.
+    belong to the thread of the event loop. `clock` gives seconds since the epoch, for what is stored or sent;
+    `monotonic` those that durations are measured by, since a clock may be set. `chance` gives figures from 0 to 1.
     """
 
     def __init__(
@@ -52,6 +59,7 @@ class Courier:
         log: Log,
         *,
         clock: Callable[[], float] = time.time,
+        monotonic: Callable[[], float] = time.monotonic,
         chance: Callable[[], float] = random.random,
     ) -> None:
         self._settings = settings
@@ -59,11 +67,14 @@ class Courier:
         self._readers = Readers(store, threads=1)
         self._log = log
         self._clock = clock
+        self._monotonic = monotonic
         self._chance = chance
         self._woken = asyncio.Event()
         self._replaced = asyncio.Event()
         self._sending: set[int] = set()
         self._told: deque[float] = deque()
+        self._announced: set[str] = set()
+        self._has_begun = False
         self._is_crowded = False
 
     def wake(self) -> None:
@@ -111,10 +122,14 @@ class Courier:
     # Messages
 
     async def _deliver_for_ever(self, lanes: dict[str, Lane]) -> None:
+        room_at = 0.0
         async with asyncio.TaskGroup() as sending:
             while True:
                 self._woken.clear()
                 try:
+                    if (now := self._monotonic()) >= room_at:
+                        room_at = now + _ROOM
+                        await self._let_go()
                     await self._round(lanes, sending)
                 except StoreError as error:
                     self._log.error("messages cannot be read", error=str(error))
@@ -139,12 +154,15 @@ class Courier:
 
     async def _send(self, lane: Lane, messages: list[Message]) -> None:
         try:
-            if self._clock() < lane.not_before:
-                await self._put_off(lane, messages, Refused(lane.error))
+            waiting = await self._with_room(lane, messages) if isinstance(lane.to, Alertmanager) else messages
+            if not waiting:
+                return
+            if self._monotonic() < lane.not_before:
+                await self._put_off(lane, waiting, Refused(lane.error))
             elif isinstance(lane.to, Alertmanager):
-                await self._announce(lane, lane.to, messages)
+                await self._announce(lane, lane.to, waiting)
             else:
-                await self._tell(lane, lane.to, messages)
+                await self._tell(lane, lane.to, waiting)
         except Exception as error:  # a message that cannot be sent must not keep others from it
             detail = str(error) if isinstance(error, StoreError) else f"{type(error).__name__}: {error}"
             self._log.error("messages could not be seen to", destination=lane.name, error=detail)
@@ -161,59 +179,46 @@ class Courier:
 
     async def _announce(self, lane: Lane, to: Alertmanager, messages: Sequence[Message]) -> None:
         """Post the alerts of many messages in one call; one by one where Alertmanager finds fault with some."""
-        alerts, crowded = await self._readers.ask(lambda store: self._alerts(store, messages))
-        self._say_crowded(bool(crowded))
-        if crowded:
-            full = Refused(f"{MOST_ANNOUNCED} alerts are announced already")
-            await self._failed(crowded, full, self._clock() + self._refresh_seconds)
-        told = [(message, alert) for message, alert in alerts if alert is not None]
-        await self._done(message for message, alert in alerts if alert is None)
+        ids = list(dict.fromkeys(message.incident for message in messages))
+        found = {item[0].id: item for item in await self._readers.ask(lambda store: store.opened(ids))}
+        told = [(message, self._posted(*found[message.incident])) for message in messages if message.incident in found]
+        await self._done(message for message in messages if message.incident not in found)
         if not told:
             return
         refused = await to.post_alerts([alert for _, alert in told])
         if refused is None:
             self._recovered(lane)
+            self._now_announced(item[0] for item in found.values())
             await self._done(message for message, _ in told)
         elif refused.rejected and len(told) > 1:
             for message, alert in told:
-                await self._settle(lane, [message], await to.post_alerts([alert]))
+                refused = await to.post_alerts([alert])
+                if refused is None:
+                    self._now_announced([found[message.incident][0]])
+                await self._settle(lane, [message], refused)
         else:
             await self._settle(lane, [message for message, _ in told], refused)
 
-    def _alerts(
-        self, store: IncidentStore, messages: Sequence[Message]
-    ) -> tuple[list[tuple[Message, dict[str, Any] | None]], list[Message]]:
-        """The alert of each message, None where there is nothing left to say, and the messages there is no room for."""
-        open_ = {item[0].id: item for item in store.open_findings()}
-        announced = {incident.id for incident, _ in chosen(open_.values())}
-        alerts: list[tuple[Message, dict[str, Any] | None]] = []
-        crowded: list[Message] = []
-        for message in messages:
-            id = message.incident
-            if id in open_ and id not in announced:
-                crowded.append(message)
-                continue
-            incident, finding = open_.get(id) or (store.incident(id), store.finding(id))
-            alerts.append((message, self._posted(incident, finding) if incident and finding else None))
-        return alerts, crowded
-
     def _posted(self, incident: Incident, finding: Finding) -> dict[str, Any]:
-        now = self._clock()
-        ends_at = now + self._settings.alertmanager.resolve_after_seconds
+        now, ends_at = self._clock(), self._holds_until()
         if incident.state == "closed":
             ends_at = now if incident.closed_at is None else min(incident.closed_at, now)
         return as_posted(alert_of(incident, finding, self._settings), ends_at)
 
+    def _holds_until(self) -> float:
+        """When an alert that is posted now counts as resolved, unless it is posted again."""
+        return self._clock() + self._settings.alertmanager.resolve_after_seconds
+
     async def _tell(self, lane: Lane, to: Webhook, messages: Sequence[Message]) -> None:
         """Post messages to the webhook, as many as the rate allows; the others wait for their turn."""
         for number, message in enumerate(messages):
-            room_at = self._room_at()
-            if room_at > self._clock():
+            wait = self._wait_for_turn()
+            if wait > 0:
                 most = self._settings.webhook.per_minute
                 late = Refused(f"waits for its turn: {most} a minute are allowed")
-                await self._failed(messages[number:], late, room_at)
+                await self._failed(messages[number:], late, self._clock() + wait)
                 return
-            self._told.append(self._clock())
+            self._told.append(self._monotonic())
             body = self._body(message)
             refused = body if isinstance(body, Refused) else await to.send(body, message.key)
             await self._settle(lane, [message], refused)
@@ -221,12 +226,12 @@ class Courier:
                 await self._put_off(lane, messages[number + 1 :], refused)
                 return
 
-    def _room_at(self) -> float:
-        """When one more message may go to the webhook, so that no minute has more than it may have."""
-        most, now = self._settings.webhook.per_minute, self._clock()
+    def _wait_for_turn(self) -> float:
+        """Seconds until one more message may go to the webhook, so that no minute has more than it may have."""
+        most, now = self._settings.webhook.per_minute, self._monotonic()
         while self._told and self._told[0] <= now - _MINUTE:
             self._told.popleft()
-        return self._told[-most] + _MINUTE if len(self._told) >= most else now
+        return self._told[-most] + _MINUTE - now if len(self._told) >= most else 0.0
 
     def _body(self, message: Message) -> bytes | Refused:
         """The body of a webhook's message; a minimal one where the template fails."""
@@ -256,28 +261,20 @@ class Courier:
 
     async def _done(self, messages: Iterable[Message]) -> None:
         ids, now = [message.id for message in messages], self._clock()
-
-        def sent(store: IncidentStore) -> None:
-            for id in ids:
-                store.sent(id, now)
-
-        await self._readers.ask(sent)
+        if ids:
+            await self._readers.ask(lambda store: store.all_sent(ids, now))
 
     async def _put_off(self, lane: Lane, messages: Sequence[Message], refused: Refused) -> None:
         """Messages that wait until the destination may be tried again."""
-        await self._failed(messages, refused, lane.not_before)
+        await self._failed(messages, refused, self._clock() + max(0.0, lane.not_before - self._monotonic()))
 
     async def _failed(
         self, messages: Sequence[Message], refused: Refused, not_before: float, *, give_up: bool = False
     ) -> None:
         now = self._clock()
         ends = {message.id: give_up or now - made_at(message) > self._give_up_seconds(message) for message in messages}
-
-        def failed(store: IncidentStore) -> None:
-            for id, is_over in ends.items():
-                store.failed(id, refused.detail, not_before=not_before, give_up=is_over)
-
-        await self._readers.ask(failed)
+        if ends:
+            await self._readers.ask(lambda store: store.all_failed(ends, refused.detail, not_before=not_before))
         for message in messages:
             if ends[message.id]:
                 self._log.error("message given up", incident=message.incident, key=message.key, error=refused.detail)
@@ -292,7 +289,7 @@ class Courier:
 
     def _stumbled(self, lane: Lane, refused: Refused) -> None:
         lane.failures += 1
-        lane.not_before = self._clock() + self._wait(lane.failures, refused)
+        lane.not_before = self._monotonic() + self._wait(lane.failures, refused)
         lane.error = refused.detail
         if lane.failures == 1:
             self._log.warning("destination cannot be reached", destination=lane.name, error=refused.detail)
@@ -302,10 +299,51 @@ class Courier:
             self._log.info("destination can be reached again", destination=lane.name, failures=lane.failures)
         lane.failures, lane.not_before, lane.error = 0, 0.0, ""
 
-    def _say_crowded(self, is_crowded: bool) -> None:
-        if is_crowded and not self._is_crowded:
-            self._log.warning("more incidents are open than are announced", most=MOST_ANNOUNCED)
-        self._is_crowded = is_crowded
+    # Places
+
+    async def _places(self) -> Places:
+        """The open incidents that are announced; what is announced stays so until it closes."""
+        most = self._settings.alertmanager.most_announced
+        if not self._has_begun:
+            told: frozenset[str] = await self._readers.ask(lambda store: store.told(most, SEVERITIES))
+            self._announced |= told
+            self._has_begun = True
+        before = frozenset(self._announced)
+        found: Places = await self._readers.ask(lambda store: store.places(most, before, SEVERITIES))
+        self._announced -= before - found.kept
+        self._say_crowded(found)
+        return found
+
+    async def _with_room(self, lane: Lane, messages: Sequence[Message]) -> list[Message]:
+        """The messages that may be sent; the others, whose incidents have no place, are put out of the way."""
+        placed = frozenset((await self._places()).ids)
+        others = {message.incident for message in messages} - placed
+        if not others:
+            return list(messages)
+        crowded = await self._readers.ask(lambda store: store.still_open(others))
+        held = [message.id for message in messages if message.incident in crowded]
+        if held:
+            why = f"waits for room: {self._settings.alertmanager.most_announced} alerts are announced at a time"
+            await self._readers.ask(lambda store: store.hold(held, why))
+            if not lane.further:  # whoever is on call is told soon that there are more
+                lane.refresh_at = 0.0
+                lane.changed.set()
+        return [message for message in messages if message.incident not in crowded]
+
+    async def _let_go(self) -> None:
+        """Let go the messages for which there is room by now, and those of incidents that closed meanwhile."""
+        if await self._readers.ask(lambda store: store.is_holding()):
+            places, now = await self._places(), self._clock()
+            await self._readers.ask(lambda store: store.let_go(places.ids, now))
+
+    def _now_announced(self, incidents: Iterable[Incident]) -> None:
+        self._announced |= {incident.id for incident in incidents if incident.state == "open"}
+
+    def _say_crowded(self, places: Places) -> None:
+        if places.left_out and not self._is_crowded:
+            number = sum(one.number for one in places.left_out)
+            self._log.warning("more incidents are open than are announced", announced=len(places.ids), others=number)
+        self._is_crowded = bool(places.left_out)
 
     # Our open alerts
 
@@ -317,42 +355,48 @@ class Courier:
 
     async def _keep_up_for_ever(self, lane: Lane) -> None:
         """Refresh the alerts of open incidents from time to time, and resolve those of closed ones at once."""
-        refresh_at = 0.0
         while True:
             lane.changed.clear()
-            now = self._clock()
+            now = self._monotonic()
+            everything = now >= lane.refresh_at
             try:
-                if now >= lane.not_before and await self._refresh(lane, everything=now >= refresh_at):
-                    refresh_at = refresh_at if now < refresh_at else now + self._refresh_seconds
+                if now >= lane.not_before and await self._refresh(lane, everything=everything) and everything:
+                    lane.refresh_at = now + self._refresh_seconds
             except StoreError as error:
                 self._log.error("open incidents cannot be read", error=str(error))
             await asyncio.sleep(_PAUSE)
-            await _until(lane.changed, min(_LOOK, max(refresh_at, lane.not_before) - self._clock()))
+            await _until(lane.changed, min(_LOOK, max(lane.refresh_at, lane.not_before) - self._monotonic()))
 
     async def _refresh(self, lane: Lane, *, everything: bool) -> bool:
         """
         Post what the destination has to know, and say whether it knows: which incidents closed, and with `everything`
         those that are open.
         """
-        since = self._clock() - self._settings.alertmanager.resolve_after_seconds - self._refresh_seconds
-
-        def told(store: IncidentStore) -> tuple[list[dict[str, Any]], set[str]]:
-            open_ = chosen(store.open_findings()) if everything else []
-            closed = store.closed_findings(since)
-            fresh = [item for item in closed if item[0].id not in lane.settled]
-            posted = [self._posted(*item) for item in (*open_, *fresh[-_CLOSED_AT_ONCE:])]
-            return posted, {incident.id for incident, _ in closed}
-
-        posted, closed = await self._readers.ask(told)
         assert isinstance(lane.to, Alertmanager)  # noqa: S101 -- only these are kept up
+        since = self._clock() - self._settings.alertmanager.resolve_after_seconds - self._refresh_seconds
+        places = await self._places() if everything else Places()
+        closed = await self._readers.ask(lambda store: store.ended(since))
+        fresh = [id for id in closed if id not in lane.settled][:_CLOSED_AT_ONCE]
+        found = await self._readers.ask(lambda store: store.opened([*places.ids, *fresh]))
+        further = self._further(places)
+        ended = {name: alert for name, alert in lane.further.items() if everything and name not in further}
+        posted = [self._posted(*item) for item in found]
+        posted += [as_posted(alert, self._holds_until()) for alert in further.values()]
+        posted += [as_posted(alert, self._clock()) for alert in ended.values()]
         refused = await lane.to.post_alerts(posted) if posted else None
         if refused is not None and not refused.rejected:
             self._stumbled(lane, refused)
             return False
         if posted:
             self._recovered(lane)
-        lane.settled = closed
+        self._now_announced(incident for incident, _ in found)
+        lane.settled = (lane.settled & set(closed)) | set(fresh)
+        lane.further = further if everything else lane.further
         return True
+
+    def _further(self, places: Places) -> dict[str, OwnAlert]:
+        """By severity the alert that says how many open incidents are not announced."""
+        return {one.severity: further_alert(one, self._settings) for one in places.left_out}
 
 
 async def _until(event: asyncio.Event, seconds: float) -> None:

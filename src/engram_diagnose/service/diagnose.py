@@ -15,16 +15,18 @@ from engram_diagnose.collectors.capture.machine import host_identity
 from engram_diagnose.collectors.capture.names import resolve
 from engram_diagnose.collectors.capture.target import LocalTarget, local_target
 from engram_diagnose.collectors.gather import DEFAULT_WINDOW, NothingToCollectError, Request, gather
+from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.engine.diagnosis import Expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.language.rule import SEVERITIES
 from engram_diagnose.history.model import Alert, Finding, Incident
 from engram_diagnose.render.figures import some
 from engram_diagnose.render.neutral import visible
-from engram_diagnose.render.view import report
+from engram_diagnose.render.view import Report, report
 from engram_diagnose.service.login import LoginError, options_of
 from engram_diagnose.service.settings import Settings
-from engram_diagnose.session import diagnose_bundle, rule_digests, wanted_facts
+from engram_diagnose.service.subject import INSTANCE, instance_with, label_of, named_by
+from engram_diagnose.session import asked_facts, diagnose_bundle, rule_digests
 
 __all__ = ["Diagnosed", "Retry", "diagnose_incident", "warm"]
 
@@ -98,14 +100,19 @@ def _gathered(incident: Incident, settings: Settings, expert: Expert, at: float,
         if not last:
             raise Retry(str(error)) from None
         return _without(incident, settings, at, str(error))
-    instance = _label(incident, asked.instance_label) or incident.instance
+    label, instance = named_by(incident, settings)
+    if label != INSTANCE and prometheus is not None:
+        named = instance_with(prometheus, expert.loaded.catalogue, label, instance, at=at)
+        if isinstance(named, Refusal):
+            return _without(incident, settings, at, str(named), reason=named.reason.name)
+        instance = named
     here = _runs_here(instance, asked.url)
     if prometheus is None and not here:
         return _without(incident, settings, at, _UNSET)
     request = Request(
         prometheus=prometheus,
         instance=instance,
-        node_instance=_label(incident, asked.node_instance_label) if asked.node_instance_label else "",
+        node_instance=label_of(incident, asked.node_instance_label) if asked.node_instance_label else "",
         dialect=settings.dialect,
         at=at,
         seconds=_WATCHED_SECONDS,
@@ -115,9 +122,7 @@ def _gathered(incident: Incident, settings: Settings, expert: Expert, at: float,
     )
     loaded = expert.loaded
     try:
-        return gather(
-            request, loaded.catalogue, wanted_facts(loaded), now=now, tool=_tool(), rules=rule_digests(loaded)
-        )
+        return gather(request, loaded.catalogue, asked_facts(loaded), now=now, tool=_tool(), rules=rule_digests(loaded))
     except NothingToCollectError as error:
         return _without(incident, settings, at, str(error) if prometheus else _UNSET)
 
@@ -126,19 +131,16 @@ def _tool() -> str:
     return f"engram-diagnose {__version__}"
 
 
-def _without(incident: Incident, settings: Settings, at: float, why: str) -> Bundle:
+def _without(
+    incident: Incident, settings: Settings, at: float, why: str, *, reason: str = "SOURCE_UNREACHABLE"
+) -> Bundle:
     """A bundle that holds nothing but the reason."""
-    answer = Answer("prometheus", "window 0", at, incident.instance, None, "SOURCE_UNREACHABLE", why)
+    answer = Answer("prometheus", "window 0", at, incident.instance, None, reason, why)
     options = {"window": DEFAULT_WINDOW, "before": settings.prometheus.before_seconds, "statements": {}, "local": False,
                "past": True}  # fmt: skip
     identity = host_identity()
     return Bundle(at, _tool(), settings.dialect, incident.instance, identity.id, identity.name, settings.targets,
                   options, answers=(answer,))  # fmt: skip
-
-
-def _label(incident: Incident, name: str) -> str:
-    """The first alert's word for it that has one."""
-    return next((alert.labels[name] for alert in incident.alerts if alert.labels.get(name)), "")
 
 
 def _runs_here(instance: str, prometheus_url: str) -> bool:
@@ -199,14 +201,23 @@ def _finding(incident: str, found: Mapping[str, Any], gap: str, now: float) -> F
     shown = report(found)
     verdict = found["verdict"]
     sentence = shown.verdict.answer.removeprefix(f"{found['subject']['instance']}: ")
-    without = f"; without metrics: {gap}" if gap else ""
-    finding = Finding(incident, now, verdict["state"], verdict["severity"] or "", sentence + without)
     cause = next(iter((*shown.detailed, *shown.further)), None)
+    stands = _STANDS if cause is None and found["unexplained"] else ""
+    without = f"; without metrics: {gap}" if gap else ""
+    finding = Finding(incident, now, verdict["state"], verdict["severity"] or "", sentence + stands + without)
     if cause is None:
-        return finding
+        return replace(finding, action=_to_collect(shown)) if stands else finding
     confidence = next(one["confidence"]["probability"] for one in found["causes"] if one["rule"] == cause.rule)
     action = _decided(found["advice"], cause.rule) or cause.gist
     return replace(finding, rule=cause.rule, title=cause.title, confidence=confidence, action=action)
+
+
+_STANDS: Final = "; what was found stands, and no cause of it could be told"
+
+
+def _to_collect(shown: Report) -> str:
+    """What would tell most of why a symptom stands, such as `run engram-diagnose collect on the server's host`."""
+    return f"{shown.gaps.step} ({shown.gaps.reach})" if shown.gaps.step else ""
 
 
 def _decided(advice: list[Mapping[str, Any]], rule: str) -> str:

@@ -5,15 +5,17 @@ Alertmanager's webhook, version 4, into a notification: the body of a POST from 
       {"status": "firing", "labels": {"alertname": …}, "annotations": {…}, "startsAt": "2026-11-22T06:57:24.624Z",
        "endsAt": "0001-01-01T00:00:00Z", "generatorURL": …, "fingerprint": …}]}
 
-What it does not need it does not look at, so that a field of a later version is no reason to lose an alert. Nothing of
-what is wrong is quoted in a message: it may be anything.
+What it does not need it does not look at, so that a field of a later version is no reason to lose an alert, and an
+alert that is malformed is none to lose those beside it. Nothing of what is wrong is quoted in a message: it may be
+anything.
 """
 
 import hashlib
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, TypeVar
 
 import msgspec
 
@@ -22,14 +24,28 @@ from engram_diagnose.history.model import Alert, Notification
 VERSION: Final = "4"
 """The version of the webhook that is read; Alertmanager has had no other since 0.6."""
 
+T = TypeVar("T")
+
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _DAY: Final = 86_400.0
 _END_OF_TIME: Final = 253_402_300_800.0 - 2 * _DAY
 """The year 10,000 in seconds since 1970, less what a reader in any time zone needs to show it."""
 
 
+MOST_MALFORMED: Final = 1000
+"""Alerts of one body that may be malformed: what has more comes from no Alertmanager, and is not looked through."""
+
+
 class PayloadError(ValueError):
-    """A body that is no notification; the message says what is wrong with it and where."""
+    """A body that is no notification, or an alert that is none; the message says what is wrong with it and where."""
+
+
+@dataclass(frozen=True, slots=True)
+class Parsed:
+    """What a body holds that can be taken in, and for each alert that cannot, where it stands and why."""
+
+    notification: Notification
+    malformed: tuple[str, ...] = ()
 
 
 _Time = Annotated[datetime, msgspec.Meta(tz=True)]
@@ -45,11 +61,11 @@ class _WireAlert(msgspec.Struct, rename={"starts_at": "startsAt", "ends_at": "en
     fingerprint: str | None = None
 
 
-class _Wire(
+class _Envelope(
     msgspec.Struct,
+    kw_only=True,
     rename={"group_key": "groupKey", "external_url": "externalURL", "truncated": "truncatedAlerts"},
 ):
-    alerts: list[_WireAlert]
     version: str = VERSION
     receiver: str | None = None
     group_key: str | None = None
@@ -57,28 +73,63 @@ class _Wire(
     truncated: Annotated[int, msgspec.Meta(ge=0, le=2**53)] = 0
 
 
+class _Wire(_Envelope, kw_only=True):
+    alerts: list[_WireAlert]
+
+
+class _Loose(_Envelope, kw_only=True):
+    """A body whose alerts are not looked at yet."""
+
+    alerts: list[msgspec.Raw]
+
+
 _DECODER: Final = msgspec.json.Decoder(_Wire)
+_LOOSE: Final = msgspec.json.Decoder(_Loose)
+_ALONE: Final = msgspec.json.Decoder(_WireAlert)
 
 
-def parse_notification(body: bytes, *, replica_labels: frozenset[str] = frozenset()) -> Notification:
+def parse_notification(body: bytes, *, replica_labels: frozenset[str] = frozenset()) -> Parsed:
     """
     The notification that a body holds; `replica_labels` are those that only tell replicas apart.
 
-    Raises `PayloadError` for a body that is none, and for one without an alert.
+    Raises `PayloadError` for a body that is none, for one without an alert, and where every alert is malformed.
     """
-    wire = _decoded(body)
+    try:
+        wire: _Wire | _Loose = _decoded(body, _DECODER)
+    except PayloadError as error:
+        wire = _loose(body, error)
     if wire.version != VERSION:
         raise PayloadError(f"$.version is not {VERSION!r}, the one version of Alertmanager's webhook that is read here")
     if not wire.alerts:
         raise PayloadError("$.alerts is empty: a notification speaks of one alert at least")
-    return Notification(
-        alerts=tuple(_alert(alert, position, replica_labels) for position, alert in enumerate(wire.alerts)),
+    alerts, malformed = _sifted(wire.alerts, replica_labels)
+    if not alerts:
+        raise PayloadError(malformed[0])
+    notification = Notification(
+        alerts=tuple(alerts),
         receiver=wire.receiver or "",
         external_url=wire.external_url or "",
         group_key=wire.group_key or "",
         truncated=wire.truncated,
         version=wire.version,
     )
+    return Parsed(notification, tuple(malformed))
+
+
+def _sifted(sent: Sequence[_WireAlert | msgspec.Raw], replica_labels: frozenset[str]) -> tuple[list[Alert], list[str]]:
+    """The alerts, and what is wrong with those that are none. Raises `PayloadError` where those are too many."""
+    alerts: list[Alert] = []
+    malformed: list[str] = []
+    for position, one in enumerate(sent):
+        try:
+            wire = _decoded_alone(one, position) if isinstance(one, msgspec.Raw) else one
+            alerts.append(_alert(wire, position, replica_labels))
+        except PayloadError as error:
+            malformed.append(str(error))
+            if len(malformed) > MOST_MALFORMED:
+                text = f"more than {MOST_MALFORMED:,} alerts are malformed, the first because {malformed[0]}"
+                raise PayloadError(text) from None
+    return alerts, malformed
 
 
 def identity_of(labels: Mapping[str, str], replica_labels: frozenset[str] = frozenset()) -> str:
@@ -91,9 +142,17 @@ def identity_of(labels: Mapping[str, str], replica_labels: frozenset[str] = froz
     return hashlib.sha256(msgspec.json.encode(told)).hexdigest()
 
 
-def _decoded(body: bytes) -> _Wire:
+def _loose(body: bytes, error: PayloadError) -> _Loose:
+    """The body, of which some alert may be malformed; raises `error` where it is the body that is wrong."""
     try:
-        return _DECODER.decode(body)
+        return _decoded(body, _LOOSE)
+    except PayloadError:
+        raise error from None
+
+
+def _decoded(body: bytes | msgspec.Raw, decoder: msgspec.json.Decoder[T]) -> T:
+    try:
+        return decoder.decode(body)
     except msgspec.ValidationError as error:
         raise PayloadError(f"this is no notification of Alertmanager: {_place_last(str(error))}") from None
     except (msgspec.DecodeError, UnicodeDecodeError) as error:
@@ -102,11 +161,24 @@ def _decoded(body: bytes) -> _Wire:
         raise PayloadError("the body is nested too deeply: a notification has five levels at most") from None
 
 
-def _place_last(message: str) -> str:
+def _decoded_alone(sent: msgspec.Raw, position: int) -> _WireAlert:
+    """Raises `PayloadError`; places are those in the whole body."""
+    try:
+        return _ALONE.decode(sent)
+    except msgspec.ValidationError as error:
+        what = _place_last(str(error).replace(" - at `$", f" - at `$.alerts[{position}]"), f"$.alerts[{position}]")
+        raise PayloadError(f"this is no alert of Alertmanager: {what}") from None
+    except (msgspec.DecodeError, UnicodeDecodeError) as error:
+        raise PayloadError(f"$.alerts[{position}] is not JSON: {_without_text(error)}") from None
+    except RecursionError:
+        raise PayloadError(f"$.alerts[{position}] is nested too deeply: an alert has three levels at most") from None
+
+
+def _place_last(message: str, otherwise: str = "$") -> str:
     """A message with the place that msgspec names behind a dash; without one it is the whole."""
     what, _, place = message.partition(" - at `")
     what = re.sub(r"(Invalid enum value) .*", r'\1, not "firing" or "resolved"', what)
-    return f"{what[:1].lower()}{what[1:].replace('`', '')}, at {place.rstrip('`') or '$'}"
+    return f"{what[:1].lower()}{what[1:].replace('`', '')}, at {place.rstrip('`') or otherwise}"
 
 
 def _without_text(error: Exception) -> str:

@@ -56,27 +56,6 @@ def key(default: Any, kind: Kind, doc: str, **more: Any) -> Any:
     return dataclasses.field(default=default, metadata=metadata, repr=repr)
 
 
-def plain(settings: Any) -> dict[str, Any]:
-    """Settings as JSON has them; a hidden value is told from an empty one, and nothing more."""
-    found: dict[str, Any] = {}
-    for one in dataclasses.fields(settings):
-        value = getattr(settings, one.name)
-        about = one.metadata.get("key")
-        if about is None:
-            found[one.name] = plain(value)
-        elif about.hidden:
-            found[one.name] = "(set)" if value else ""
-        else:
-            found[one.name] = _json(value)
-    return found
-
-
-def _json(value: Any) -> Any:
-    if isinstance(value, tuple):
-        return [_json(item) for item in value]
-    return str(value) if isinstance(value, Path) else value
-
-
 def _refuse(wrong: bool) -> None:
     if wrong:
         raise ValueError
@@ -158,10 +137,27 @@ def _listen(value: object) -> str:
     host, colon, port = text.rpartition(":")
     _refuse(not colon or not re.fullmatch("[0-9]{1,5}", port) or int(port) > 65535)
     bare = host.removeprefix("[").removesuffix("]")
-    _refuse((":" in bare) != (host != bare))
-    if not re.fullmatch(r"[A-Za-z0-9.-]{1,253}", bare) or bare.replace(".", "").isdigit():
-        ipaddress.ip_address(bare)
+    _refuse(host != (f"[{bare}]" if ":" in bare else bare))
+    _refuse(not (_is_name(bare) or _is_address(bare)))
     return text
+
+
+def _is_name(text: str) -> bool:
+    """Whether it is a host's name and nothing else: the system takes `0`, `127.1` and `0x7f.1` for addresses."""
+    labels = text.removesuffix(".").split(".")
+    proper = len(text) <= 253 and all(
+        re.fullmatch(r"[A-Za-z0-9_]([A-Za-z0-9_-]{0,61}[A-Za-z0-9_])?", one) for one in labels
+    )
+    return proper and not re.fullmatch(r"[0-9]+|0[xX][0-9A-Fa-f]*", labels[-1])
+
+
+def _is_address(text: str) -> bool:
+    """Whether it is an address as everybody writes it: without a zone, and IPv4 as itself."""
+    try:
+        found = ipaddress.ip_address(text)
+    except ValueError:
+        return False
+    return isinstance(found, ipaddress.IPv4Address) or (found.scope_id is None and found.ipv4_mapped is None)
 
 
 def count(low: int, high: int) -> Kind:
@@ -198,4 +194,4 @@ URLS: Final = Kind(
     'a list of URLs such as "http://127.0.0.1:9093"', lambda value: tuple(_url(item) for item in _list(value))
 )
 SECRET_URL: Final = Kind("a URL such as http://127.0.0.1:9090", _any_url)
-LISTEN: Final = Kind("an address and port such as 127.0.0.1:7433 or [::1]:7433", _listen)
+LISTEN: Final = Kind("an address and port such as 127.0.0.1:7433 or [::1]:7433, without a zone", _listen)

@@ -8,7 +8,7 @@ from typing import Final
 
 from engram_diagnose.history.model import Message
 from engram_diagnose.service.alertmanager import Alertmanager
-from engram_diagnose.service.announce import destinations
+from engram_diagnose.service.announce import OwnAlert, destinations
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.webhook import Webhook
 
@@ -24,8 +24,10 @@ class Lane:
     """
     One destination.
 
-    It is left alone until `not_before` after `failures` calls in a row that went wrong, the last one by `error`.
-    `settled` are incidents that it knows to be closed; `changed` is set when there may be more of them.
+    It is left alone until `not_before` (monotonic clock) after `failures` calls in a row that went wrong, the last one
+    by `error`. An Alertmanager has its open alerts refreshed at `refresh_at` (monotonic clock). `settled` are incidents
+    that it knows to be closed; `changed` is set when there may be more of them. `further` are, by severity, the alerts
+    there that stand for incidents which are not announced.
     """
 
     name: str
@@ -34,6 +36,8 @@ class Lane:
     not_before: float = 0.0
     error: str = ""
     busy: bool = False
+    refresh_at: float = 0.0
+    further: dict[str, OwnAlert] = field(default_factory=dict)
     settled: set[str] = field(default_factory=set)
     changed: asyncio.Event = field(default_factory=asyncio.Event)
 

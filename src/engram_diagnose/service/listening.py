@@ -14,8 +14,10 @@ from typing import Any, Final
 
 import uvicorn
 
+from engram_diagnose.service.greeting import Greetings
 from engram_diagnose.service.log import Log
-from engram_diagnose.service.protocol import Bounds, protocol_with
+from engram_diagnose.service.protocol import BoundedProtocol, Bounds, protocol_with
+from engram_diagnose.service.reading import is_loopback
 from engram_diagnose.service.settings import Settings, Tls
 
 BACKLOG: Final = 256
@@ -31,17 +33,40 @@ class ListenError(ValueError):
 
 def bound_socket(settings: Settings) -> socket.socket:
     """A socket at the address of the settings, not listening yet; raises `ListenError`."""
-    family = socket.AF_INET6 if ":" in settings.host else socket.AF_INET
+    family, address = _address_of(settings)
     found = socket.socket(family, socket.SOCK_STREAM)
     found.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
-        found.bind((settings.host, settings.port))
+        found.bind((address, settings.port))
     except OSError as error:
         found.close()
         reason = error.strerror or str(error)
         raise ListenError(f"cannot listen at {settings.listen}: {reason}; set another address with --listen") from None
     found.setblocking(False)
     return found
+
+
+def _address_of(settings: Settings) -> tuple[socket.AddressFamily, str]:
+    """The one address that `listen` means. Raises `ListenError` for a name of several, and for one that misleads."""
+    try:
+        rows = socket.getaddrinfo(settings.host, settings.port, type=socket.SOCK_STREAM)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ListenError(f"cannot listen at {settings.listen}: {reason}; set another address with --listen") from None
+    families = {row[0] for row in rows}
+    family = socket.AF_INET if socket.AF_INET in families else socket.AF_INET6
+    addresses = sorted({str(row[4][0]) for row in rows if row[0] == family})
+    if len(addresses) != 1:
+        raise ListenError(
+            f"cannot listen at {settings.listen}: {settings.host} stands for {', '.join(addresses) or 'no address'}; "
+            "set one address with --listen"
+        )
+    if is_loopback(settings.host) and not is_loopback(addresses[0]):
+        raise ListenError(
+            f"cannot listen at {settings.listen}: {settings.host} stands for {addresses[0]} here, which other hosts "
+            "reach; set 127.0.0.1 with --listen, or correct /etc/hosts"
+        )
+    return family, addresses[0]
 
 
 def bounds_of(settings: Settings) -> Bounds:
@@ -93,21 +118,19 @@ class Server(uvicorn.Server):
     async def startup(self, sockets: list[socket.socket] | None = None) -> None:
         """Listen, with a deadline for greetings as well."""
         await self.lifespan.startup()
-        loop = asyncio.get_running_loop()
-        self.servers = [
-            await loop.create_server(
-                self._protocol,
-                sock=self._listener,
-                backlog=BACKLOG,
-                ssl=self.tls,
-                ssl_handshake_timeout=self.bounds.deadline if self.tls else None,
-            )
-        ]
+        self.servers = [await self._listen()]
         self.started = True
         self.up.set()
 
-    def _protocol(self) -> asyncio.Protocol:
-        made: asyncio.Protocol = self.config.http_protocol_class(  # type: ignore[call-arg]  # as uvicorn calls it
+    async def _listen(self) -> Any:
+        if self.tls is None:
+            return await asyncio.get_running_loop().create_server(self._protocol, sock=self._listener, backlog=BACKLOG)
+        self._listener.listen(BACKLOG)
+        return Greetings(self._listener, self.tls, self.bounds, self._protocol)
+
+    def _protocol(self) -> BoundedProtocol:
+        protocol: Any = self.config.http_protocol_class
+        made: BoundedProtocol = protocol(
             config=self.config, server_state=self.server_state, app_state=self.lifespan.state
         )
         return made

@@ -2,7 +2,7 @@
 The service's log: one JSON object a line, on stderr.
 
 Text that came from outside is escaped by JSON to ASCII, so that no line can pretend to be two, or drive a terminal.
-Secrets that were named to `hide` or `hide_all_of` never appear.
+Secrets that `hide_all_of` was told of never appear.
 """
 
 import json
@@ -29,18 +29,13 @@ class Log:
         self._stream = stream or sys.stderr
         self._clock = clock
         self._lock = threading.Lock()
-        self._secrets: frozenset[str] = frozenset()
-        self._more_secrets: Callable[[], frozenset[str]] = frozenset
+        self._secrets: Callable[[], frozenset[str]] = frozenset
         self._said: dict[str, float] = {}
         self._left_out: dict[str, int] = {}
 
-    def hide(self, *secrets: str) -> None:
-        """Never write any of these."""
-        self._secrets |= {secret for secret in secrets if secret}
-
     def hide_all_of(self, secrets: Callable[[], frozenset[str]]) -> None:
         """Never write any of what this gives, which is asked before each line."""
-        self._more_secrets = secrets
+        self._secrets = secrets
 
     def info(self, event: str, **fields: Any) -> None:
         """What an operator may want to know."""
@@ -66,7 +61,7 @@ class Log:
         self._write("warning", event, fields | ({"left_out_before": before} if before else {}))
 
     def _write(self, level: str, event: str, fields: dict[str, Any]) -> None:
-        secrets = sorted(self._secrets | self._more_secrets(), key=len, reverse=True)
+        secrets = sorted(self._secrets(), key=len, reverse=True)
         moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": level, "event": _safe(event, secrets)}
         line |= {name: _safe(value, secrets) for name, value in fields.items() if name not in line}

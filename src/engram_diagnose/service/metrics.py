@@ -80,7 +80,7 @@ class Metrics:
         Gauge(f"{_WHAT}_build_info", "The version.", ("version",), registry=self.registry).labels(__version__).set(1)
         for result in ("accepted", "invalid", "full", "failed"):
             self.notifications.labels(result)
-        for result in ("new", "duplicate", "ignored"):
+        for result in ("new", "duplicate", "ignored", "malformed"):
             self.alerts.labels(result)
 
     def _counter(self, name: str, text: str, label: str) -> Counter:

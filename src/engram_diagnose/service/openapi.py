@@ -9,7 +9,8 @@ from typing import Any, Final
 
 from engram_diagnose import __version__
 from engram_diagnose.service.forms import AUTHOR, TEXT
-from engram_diagnose.service.query import LIMIT, LONGEST, MOST, SEVERITIES, STATES
+from engram_diagnose.service.query import LIMIT, LONGEST, MOST, PLACE, SEVERITIES, STATES
+from engram_diagnose.service.representation import NAMES
 
 Json = dict[str, Any]
 
@@ -51,7 +52,7 @@ def openapi(server: str) -> Json:
 
 
 _ABOUT: Final = (
-    "Times are ISO 8601 in UTC. Lists are newest first; `cursor` of one page asks for the next. An incident has one "
+    "Times are ISO 8601 in UTC. `cursor` of one page asks for the next. An incident has one "
     "diagnosis, which never changes: its document and its bundle carry an ETag and may be cached for good. Errors are "
     "problem details (RFC 9457)."
 )
@@ -70,6 +71,11 @@ def _paths() -> Json:
         "/api/v1/alerts": {"post": _webhook()},
         "/api/v1/incidents": {"get": _search()},
         one: {"parameters": [_ID], "get": _incident()},
+        f"{one}/alerts": {"parameters": [_ID], "get": _part("alerts", "Its alerts, by their start", "AlertPage")},
+        f"{one}/timeline": {
+            "parameters": [_ID],
+            "get": _part("timeline", "What happened, oldest first", "TimelinePage"),
+        },
         f"{one}/document": {"parameters": [_ID, *_CONDITIONS], "get": _document()},
         f"{one}/bundle": {"parameters": [_ID, *_CONDITIONS], "get": _bundle()},
         f"{one}/notes": {"parameters": [_ID], "get": _notes(), "post": _add_note()},
@@ -106,7 +112,7 @@ def _operation(id: str, summary: str, answers: Json, *errors: str, tag: str = "i
     words = {
         "400": "A parameter or the body is wrong; `detail` says which and why.",
         "404": "There is no such incident; for a document or a bundle also: it has no diagnosis yet.",
-        "409": "The diagnosis is not parked; `detail` says what it is.",
+        "409": "Not as things are: the diagnosis is not parked, or no more notes are kept; `detail` says which.",
         "413": "The body is too large.",
         "415": "The body has another media type, or a Content-Encoding.",
         "503": "The database cannot be used now; try again later.",
@@ -132,7 +138,8 @@ def _webhook() -> Json:
     answers = {"202": _json("The alerts are on the disk.", _ref("Accepted"))}
     return _operation(
         "accept", "Take alerts", answers, "400", "413", "415", "503", tag="alerts", requestBody=body,
-        description="Answered once the alerts are on the disk; until then Alertmanager sends them again.",
+        description="Answered once the alerts are on the disk; until then Alertmanager sends them again. A malformed "
+        "alert is left out and said; where all are, the answer is 400.",
     )  # fmt: skip
 
 
@@ -159,6 +166,12 @@ _ASKED: Final[tuple[tuple[str, str, Json], ...]] = (
 
 def _parameter(name: str, description: str, schema: Json) -> Json:
     return {"name": name, "in": "query", "required": False, "description": description, "schema": schema}
+
+
+def _part(id: str, summary: str, schema: str) -> Json:
+    cursor = ("cursor", "Of the page before.", {"type": "string", "pattern": f"^{PLACE}$"})
+    asked = [_parameter(*one) for one in (*(one for one in _ASKED if one[0] == "limit"), cursor)]
+    return _operation(id, summary, {"200": _json("One page.", _ref(schema))}, "400", "404", "503", parameters=asked)
 
 
 def _incident() -> Json:
@@ -194,7 +207,7 @@ def _add_note() -> Json:
     body = {"required": True, "content": {"application/json": {"schema": _ref("NewNote")}}}
     where = {"Location": {"description": "The notes.", "required": True, "schema": {"type": "string"}}}
     answers = {"201": _json("The note as it was kept.", _ref("Note"), where)}
-    return _operation("addNote", "Write a note", answers, "400", "404", "413", "415", "503", requestBody=body)
+    return _operation("addNote", "Write a note", answers, "400", "404", "409", "413", "415", "503", requestBody=body)
 
 
 def _retry() -> Json:
@@ -232,28 +245,38 @@ def _schemas() -> Json:
         "at": {**_INSTANT, "description": "The time that is diagnosed: the start of its first alert."},
         "opened_at": {**_INSTANT, "description": "When its first alert arrived."},
         "closed_at": _MAYBE_INSTANT,
-        "alert_names": {"type": "array", "items": _STRING},
+        "alert_names": {"type": "array", "items": _STRING, "maxItems": NAMES, "description": "The first ones of many."},
         "job": {"oneOf": [_ref("Job"), {"type": "null"}]},
         "finding": {"oneOf": [_ref("Finding"), {"type": "null"}], "description": "Null until it is diagnosed."},
     }
     whole = {
         **listed,
         "key": {"type": "string", "description": "What alerts of one incident share."},
-        "alerts": {"type": "array", "items": _ref("Alert")},
-        "timeline": {"type": "array", "items": _ref("Moment"), "description": "Oldest first."},
+        "alerts": _first("Alert", "By their start; `alerts` below this address has all of them."),
+        "alerts_in_all": _COUNT,
+        "timeline": _first("Moment", "Oldest first; `timeline` below this address has all of it."),
+        "timeline_in_all": _COUNT,
     }
     return {
         "IncidentSummary": _closed(listed),
         "Incident": _closed(whole),
-        "IncidentPage": _closed(
-            {
-                "incidents": {"type": "array", "items": _ref("IncidentSummary")},
-                "cursor": {**_MAYBE, "description": "Asks for the next page; null on the last."},
-            }
-        ),
+        "IncidentPage": _page("incidents", "IncidentSummary"),
+        "AlertPage": _page("alerts", "Alert"),
+        "TimelinePage": _page("timeline", "Moment"),
         **_parts(),
         **_exchanged(),
     }
+
+
+def _first(schema: str, description: str) -> Json:
+    """As many as one page may have."""
+    return {"type": "array", "items": _ref(schema), "maxItems": MOST, "description": description}
+
+
+def _page(name: str, schema: str) -> Json:
+    """A part of a list, and what asks for the next one."""
+    cursor = {**_MAYBE, "description": "Asks for the next page; null on the last."}
+    return _closed({name: {"type": "array", "items": _ref(schema), "maxItems": MOST}, "cursor": cursor})
 
 
 def _parts() -> Json:
@@ -357,6 +380,12 @@ def _exchanged() -> Json:
                 "new": _COUNT,
                 "duplicates": _COUNT,
                 "ignored": _COUNT,
+                "malformed": {**_COUNT, "description": "Alerts that were left out, if there were any."},
+                "problems": {
+                    "type": "array",
+                    "items": _STRING,
+                    "description": "What is wrong with the first of them, and where.",
+                },
             },
         },
         "Problem": {

@@ -31,7 +31,8 @@ ORPHANED: Final = 70
 """Exit code: the service is gone."""
 
 _LENGTH: Final = 8
-_LONGEST_BACKOFF_SECONDS: Final = 3600.0
+LONGEST_BACKOFF_SECONDS: Final = 3600.0
+"""Nothing in the database is put off by more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,4 +78,4 @@ def _exactly(stream: BinaryIO, length: int) -> bytes:
 
 def backoff(first_seconds: float, attempts: int) -> float:
     """How long a job waits after so many attempts: each time twice as long, an hour at most."""
-    return min(first_seconds * 2.0 ** min(max(attempts - 1, 0), 32), _LONGEST_BACKOFF_SECONDS)
+    return min(first_seconds * 2.0 ** min(max(attempts - 1, 0), 32), LONGEST_BACKOFF_SECONDS)

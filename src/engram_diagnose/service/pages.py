@@ -13,9 +13,9 @@ from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 from starlette.routing import BaseRoute, Route
 
-from engram_diagnose.history.incidents import IncidentStore
-from engram_diagnose.history.model import Finding, Incident, Job
-from engram_diagnose.history.records import Moment, Note, Search
+from engram_diagnose.history.incidents import IncidentStore, TooManyNotesError
+from engram_diagnose.history.model import Alert, Finding, Job
+from engram_diagnose.history.records import Moment, Note, Outline, Search
 from engram_diagnose.render.first_steps import first_steps
 from engram_diagnose.render.html import render_html, style_source, stylesheet, template
 from engram_diagnose.render.neutral import visible
@@ -34,7 +34,7 @@ from engram_diagnose.service.forms import (
 )
 from engram_diagnose.service.problem import ProblemError
 from engram_diagnose.service.query import SEVERITIES, STATES, lenient, search_of
-from engram_diagnose.service.resource import Resource, body_of, nothing_here
+from engram_diagnose.service.resource import EVERY, Resource, body_of
 from engram_diagnose.service.services import Services
 
 _SHOWN: Final = 200
@@ -63,33 +63,29 @@ def page_routes(services: Services) -> list[BaseRoute]:
         pages.route(f"{one}/notes", POST=pages.add_note),
         pages.route(f"{one}/retry", POST=pages.retry),
         pages.route(_STYLE, GET=pages.style),
-        pages.route("/{rest:path}", **dict.fromkeys(_EVERY, _nothing)),
+        pages.route("/{rest:path}", **EVERY),
     ]
 
 
-_EVERY: Final = ("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
-
-
-async def _nothing(request: Request) -> Response:
-    raise nothing_here(request)
-
-
 class _Kept(NamedTuple):
-    """Everything that is kept of one incident, read in one go."""
+    """What a page shows of one incident."""
 
-    incident: Incident
+    outline: Outline
+    alerts: list[Alert]
     job: Job | None
     finding: Finding | None
     document: dict[str, Any] | None
-    timeline: tuple[Moment, ...]
+    timeline: list[Moment]
     notes: tuple[Note, ...]
 
 
 def _kept(store: IncidentStore, id: str) -> _Kept:
-    found = store.incident(id)
+    found = store.outline(id)
     if found is None:
         raise ProblemError(404, _GONE)
-    return _Kept(found, store.job(id), store.finding(id), store.document(id), store.timeline(id), store.notes(id))
+    alerts, _ = store.alerts_part(id, _SHOWN)
+    timeline, _ = store.timeline_part(id, _SHOWN)
+    return _Kept(found, alerts, store.job(id), store.finding(id), store.document(id), timeline, store.notes(id))
 
 
 class _Pages:
@@ -168,27 +164,28 @@ class _Pages:
 
     def _incident(self, request: Request, kept: _Kept, form: NoteForm | None, wrong: str, status: int) -> Response:
         """Without a form, what is wrong is about the button."""
-        now, id = self._services.clock(), kept.incident.id
+        now, incident = self._services.clock(), kept.outline.incident
+        id = incident.id
         session = self._tokens.session(request.cookies.get(COOKIE))
         told = report(kept.document, verbose=True) if kept.document else None
         response = self._page(
             "incident",
             status,
             id=id,
-            state=kept.incident.state,
-            instance=visible(kept.incident.instance) or "no instance",
+            state=incident.state,
+            instance=visible(incident.instance) or "no instance",
             path=f"{self._services.settings.base_path}/incidents/{quote(id, safe='')}",
             data=f"{self._services.settings.base_path}/api/v1/incidents/{quote(id, safe='')}",
-            alert_names=sight.alert_names(kept.incident),
-            at=sight.when(kept.incident.at, now),
+            alert_names=sight.alert_names(kept.outline.names),
+            at=sight.when(incident.at, now),
             report=told,
             beyond=sight.beyond(kept.finding, told) if told else "",
             first=first_steps(told) if told else (),
             waiting=None if told else sight.waiting(kept.job),
-            alerts=[sight.alert_view(one, now) for one in kept.incident.alerts[:_SHOWN]],
-            alerts_in_all=len(kept.incident.alerts),
-            timeline=[sight.happened(one, now) for one in kept.timeline[:_SHOWN]],
-            timeline_in_all=len(kept.timeline),
+            alerts=[sight.alert_view(one, now) for one in kept.alerts],
+            alerts_in_all=kept.outline.alerts,
+            timeline=[sight.happened(one, now) for one in kept.timeline],
+            timeline_in_all=kept.outline.moments,
             notes=[sight.note_view(one, now) for one in kept.notes],
             facts=sight.fact_rows(kept.document) if kept.document else (),
             form=form or NoteForm(),
@@ -231,7 +228,10 @@ class _Pages:
         except FormError as error:
             return await self._shown(request, form, f"Not kept: {error}.", 400)
         now = self._services.clock()
-        note = await self._services.ask(lambda store: store.add_note(id, author, text, now))
+        try:
+            note = await self._services.ask(lambda store: store.add_note(id, author, text, now))
+        except TooManyNotesError as error:
+            return await self._shown(request, form, f"Not kept: {error}.", 409)
         if note is None:
             raise ProblemError(404, _GONE)
         self._services.log.info("note written", incident=id, note=note.id)

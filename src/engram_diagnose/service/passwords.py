@@ -7,7 +7,6 @@ import binascii
 import hashlib
 import hmac
 import os
-import secrets
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -80,7 +79,10 @@ def parse_logins(text: str) -> Logins:
         if not (user and colon and password):
             raise ValueError(f"line {number} is not user:password")
         if password.startswith(_PREFIX):
-            found.append((digest_of(user.encode()), _parse_hashed(password, number)))
+            name = digest_of(user.encode())
+            if any(name == known for known, _ in found):
+                raise ValueError(f"line {number} has a hash for a user who has one above; leave one of them out")
+            found.append((name, _parse_hashed(password, number)))
         else:
             plain.append(digest_of(f"{user}:{password}".encode()))
     if not plain and not found:
@@ -151,25 +153,3 @@ class Watched(Generic[T]):
             self._problem = f"{self.path} is not UTF-8 text"
         except ValueError as error:
             self._problem = f"{self.path}: {error}"
-
-
-class Proven:
-    """Credentials that were found right, so that a hash is computed once; they are kept as keyed digests only."""
-
-    def __init__(self, *, most: int = 1000) -> None:
-        self._key = secrets.token_bytes(32)
-        self._most = most
-        self._known: dict[bytes, Logins] = {}
-
-    def knows(self, login: bytes, logins: Logins) -> bool:
-        """Whether this login was proven against this very content of the file."""
-        return self._known.get(self._of(login)) is logins
-
-    def add(self, login: bytes, logins: Logins) -> None:
-        """Remember it, and forget everything when too much is known."""
-        if len(self._known) >= self._most:
-            self._known.clear()
-        self._known[self._of(login)] = logins
-
-    def _of(self, login: bytes) -> bytes:
-        return hmac.digest(self._key, login, "sha256")

@@ -2,21 +2,34 @@
 HTTP for callers who may be slow, many or hostile: uvicorn's protocol with deadlines, bounds and a cap.
 
 A caller has `deadline` seconds to send a whole request, headers and body, however small the steps; and as long to take
-in what was written to it. When there are as many connections as there may be, a new one takes the place of the one that
-has waited longest for its caller, so that thousands of half-open ones keep nobody out.
+in what was written to it, unless it takes in enough of it all the time. When there are as many connections as there
+may be, a new one takes the place of the one that has waited longest for its caller, so that thousands of half-open
+ones keep nobody out.
 """
 
 import asyncio
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, Final, Protocol
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol
 
 HEAD_BYTES: Final = 65536
 """Request line and headers together."""
+FRAMING: Final = 16
+"""Bytes around each byte of a body that is sent in chunks, at most: more than single bytes need."""
+PACE: Final = 16384
+"""Bytes of an answer that a slow caller takes in each second at least, since what it does not is kept for it."""
 AHEAD: Final = 16
 """Requests that a caller may send before the first one is answered; each takes up memory until its turn."""
+
+
+class Waiting(Protocol):
+    """A connection, or what is to become one."""
+
+    def cut_off(self, reason: str) -> None:
+        """End it at once, and count it no longer."""
 
 
 @dataclass(slots=True)
@@ -25,7 +38,7 @@ class Bounds:
 
     connections: int
     deadline: float
-    waiting: dict["BoundedProtocol", None] = field(default_factory=dict)
+    waiting: dict[Waiting, None] = field(default_factory=dict)
     open: int = 0
     cut: Callable[[str], None] = lambda reason: None
 
@@ -51,10 +64,15 @@ class BoundedProtocol(HttpToolsProtocol):
         self._stalled: asyncio.TimerHandle | None = None
         self._counted = False
         self._head: int | None = 0
+        self._body = 0
+        self._around = 0
+        self.greeted: Callable[[], None] | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as in uvicorn
-        """Take the connection in, or turn it away."""
+        """Take the connection in, or turn it away. `greeted` is told first: it was counted until now."""
         super().connection_made(transport)
+        if self.greeted is not None:
+            self.greeted()
         if not self.bounds.make_room():
             self.bounds.cut("connections")
             self._answer(503, b"retry-after: 1\r\n")
@@ -92,7 +110,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self.transport.abort()
 
     def data_received(self, data: bytes) -> None:
-        """Parse what came, unless the head has grown too large."""
+        """Parse what came, unless the head, or what stands around the body, has grown too large."""
+        was_body, before = self._head is None, self._body
         if self._head is not None:
             self._head += len(data)
         if not self.transport.is_closing():
@@ -100,6 +119,10 @@ class BoundedProtocol(HttpToolsProtocol):
         if self._head is not None and self._head > HEAD_BYTES and not self.transport.is_closing():
             self.bounds.cut("head")
             self._answer(431, b"")
+        if was_body and self._head is None:
+            self._around += len(data) - (self._body - before)
+            if self._around > HEAD_BYTES + FRAMING * self._body:
+                self.cut_off("framing")
         if self._timer is None and self.timeout_keep_alive_task is None and self._idle():
             self._wait()  # it sends what begins no request
 
@@ -114,8 +137,20 @@ class BoundedProtocol(HttpToolsProtocol):
         if len(self.pipeline) >= AHEAD:
             self.cut_off("ahead")
             raise ValueError("too many requests at once")  # which ends the parser's work on what came
-        self._head = None
+        if not _aimed_at_host(self.url, self.headers):
+            raise ValueError("the URL names another host than the Host header")
+        self._head, self._body, self._around = None, 0, 0
         super().on_headers_complete()
+
+    def on_header(self, name: bytes, value: bytes) -> None:
+        """Keep a header. A trailer, behind a body in chunks, is none: nobody looked at it who let the request in."""
+        if self._head is not None:
+            super().on_header(name, value)
+
+    def on_body(self, body: bytes) -> None:
+        """A piece of the body."""
+        self._body += len(body)
+        super().on_body(body)
 
     def on_message_complete(self) -> None:
         """The request is whole: now it is our turn."""
@@ -133,10 +168,10 @@ class BoundedProtocol(HttpToolsProtocol):
     def on_response_complete(self) -> None:
         """The answer is written: the caller's turn again, now without a deadline, since it may have nothing to ask."""
         super().on_response_complete()
-        if not self.transport.is_closing():
-            self.bounds.waiting[self] = None
-        else:
+        if self.transport.is_closing():
             self._stalls()
+        elif self._idle():  # and no further request, sent ahead, is being answered
+            self.bounds.waiting[self] = None
 
     def timeout_keep_alive_handler(self) -> None:
         """Nothing was asked for long: close, also when the last answer was never taken in."""
@@ -157,7 +192,18 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def _stalls(self) -> None:
         if self._stalled is None:
-            self._stalled = self.loop.call_later(self.bounds.deadline, self.cut_off, "stalled")
+            self._watch(self.transport.get_write_buffer_size())
+
+    def _watch(self, left: int) -> None:
+        self._stalled = self.loop.call_later(self.bounds.deadline, self._look, left)
+
+    def _look(self, before: int) -> None:
+        """Cut off a caller that has taken in too little of what is kept for it since the last look."""
+        left = self.transport.get_write_buffer_size()
+        if before - left < PACE * self.bounds.deadline:
+            self.cut_off("stalled")
+        else:
+            self._watch(left)
 
     def _answer(self, status: int, headers: bytes) -> None:
         """Answer without having looked at the request, and close."""
@@ -169,6 +215,16 @@ class BoundedProtocol(HttpToolsProtocol):
     def _stop(timer: asyncio.TimerHandle | None) -> None:
         if timer is not None:
             timer.cancel()
+
+
+def _aimed_at_host(url: bytes, headers: list[tuple[bytes, bytes]]) -> bool:
+    """Whether a URL with a host in it, as proxies are sent, has the same one as the Host header."""
+    scheme, found, rest = url.partition(b"://")
+    if url.startswith((b"/", b"*")) or not found:
+        return True
+    authority = re.split(rb"[/?#]", rest, maxsplit=1)[0]
+    host = next((value for name, value in headers if name == b"host"), authority)
+    return scheme.lower() in (b"http", b"https") and authority.lower() == host.strip().lower()
 
 
 def protocol_with(bounds: Bounds) -> type[BoundedProtocol]:

@@ -42,6 +42,20 @@ def read_settings(path: Path | None = None, overrides: Mapping[str, object] | No
     return settings
 
 
+def read_database(path: Path | None = None, override: Path | None = None) -> Path | None:
+    """
+    The database that the settings name, whatever is wrong with the rest of them; `override` goes before the file.
+
+    Raises `SettingsError` where the file is needed and is no TOML, or names no path.
+    """
+    overrides = {"database": override} if override else {}
+    found = _Reading(path, _document(path) if path and not override else {}, dict(overrides))
+    database: Path | None = found.only("database")
+    if found.problems:
+        raise SettingsError(tuple(found.problems))
+    return database
+
+
 def _document(path: Path) -> dict[str, Any]:
     try:
         return tomllib.loads(path.read_bytes().decode())
@@ -74,6 +88,11 @@ class _Reading:
             return kind(**values, **tables)
         login = {one.name: values.pop(one.name) for one in dataclasses.fields(Login) if one.name in values}
         return kind(**values, **tables, login=Login(**login))
+
+    def only(self, name: str) -> Any:
+        """One key that stands before the first table; None where nothing sets it."""
+        value = self._value("", name, dict(_keys(Settings))[name], self.document)
+        return None if value is _ABSENT else value
 
     def _table(self, kind: Any, name: str, document: Mapping[str, Any]) -> Any:
         found = document.get(name, {})
@@ -119,6 +138,13 @@ def _keys(kind: Any) -> Iterator[tuple[str, Key]]:
             yield one.name, one.metadata["key"]
         elif one.name == "login":
             yield from _keys(Login)
+
+
+def described(kind: Any, prefix: str = "") -> Iterator[tuple[str, Key]]:
+    """Every key below a table with its dotted name."""
+    yield from ((prefix + name, about) for name, about in _keys(kind))
+    for name, inner in _tables(kind).items():
+        yield from described(inner, f"{prefix}{name}.")
 
 
 def _tables(kind: Any) -> dict[str, Any]:
@@ -181,33 +207,29 @@ def _exposure(settings: Settings) -> Iterator[str]:
         )
 
 
+def weakened(before: Settings, after: Settings) -> Iterator[str]:
+    """What a reload would take away of the locks. That takes a restart, which nobody does by mistake."""
+    if before.auth.required and not after.auth.required:
+        yield (
+            "[auth] is gone from the settings, and a reload does not take the locks off a running service: restart "
+            "it if that is meant"
+        )
+    if after.allow_unauthenticated and not before.allow_unauthenticated:
+        yield (
+            "allow_unauthenticated is newly set, and a reload does not take the locks off a running service: restart "
+            "it if that is meant"
+        )
+
+
 def is_loopback(host: str) -> bool:
-    """Whether only this host can reach that address. A name other than localhost may mean anything."""
+    """
+    Whether only this host can reach that address. A name other than localhost may mean anything.
+
+    What `localhost` stands for here is asked when it is listened at.
+    """
     try:
-        return ipaddress.ip_address(host).is_loopback
+        found = ipaddress.ip_address(host)
     except ValueError:
         return host.lower() == "localhost"
-
-
-def cautions(settings: Settings) -> Iterator[str]:
-    """What works, and is seldom meant."""
-    beyond = not is_loopback(settings.host)
-    if not settings.prometheus.url:
-        yield "prometheus.url is not set: every diagnosis will say that nothing could be measured"
-    if not settings.alertmanager.urls:
-        yield "alertmanager.urls is not set: alerts that never arrived stay unknown, and no diagnosis is sent there"
-    if beyond and settings.auth.required and settings.tls.certificate is None:
-        yield "tls is not set: secrets and pages cross the network in the clear, unless a proxy stands in between"
-    if beyond and not settings.public_url:
-        yield "public_url is not set: links in messages point to the address that is listened at"
-    for path in _secret_files(settings):
-        if path.stat().st_mode & 0o077:
-            yield f"{path} can be read by other users; chmod 600 {path}"
-
-
-def _secret_files(settings: Settings) -> list[Path]:
-    logins = [settings.prometheus.login, settings.alertmanager.login, settings.webhook.login]
-    found = [*settings.auth.bearer_token_files, settings.auth.basic_auth_file, settings.tls.key]
-    found += [path for login in logins for path in (login.bearer_token_file, login.basic_auth_file, login.client_key)]
-    found.append(settings.webhook.url_file)
-    return sorted({path for path in found if path is not None})
+    return found.is_loopback or bool(isinstance(found, ipaddress.IPv6Address) and found.ipv4_mapped
+                                     and found.ipv4_mapped.is_loopback)  # fmt: skip

@@ -7,9 +7,8 @@ A webhook that could not be delivered for as long as an alert fired is not deliv
 import asyncio
 import time
 from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import Future
 from dataclasses import dataclass, replace
-from typing import Final, Literal, Protocol
+from typing import Final
 
 from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.history.incidents import Accepted, IncidentStore, Search, StoreError
@@ -22,7 +21,7 @@ from engram_diagnose.service.log import Log
 from engram_diagnose.service.login import LoginError, options_of
 from engram_diagnose.service.missed import Fired, fired, to_take_in
 from engram_diagnose.service.outgoing import Refused
-from engram_diagnose.service.services import Readers
+from engram_diagnose.service.services import Commit, Readers
 from engram_diagnose.service.settings import Settings
 
 SETTLED_SECONDS: Final = 300.0
@@ -37,15 +36,6 @@ _PROMETHEUS: Final = "Prometheus"
 
 _AT_ONCE: Final = 200
 """Alerts in one notification, and incidents in one page."""
-
-
-class Commit(Protocol):
-    """The writer: `service.commit.GroupCommit`."""
-
-    def submit(
-        self, notification: Notification, received: float, *, source: Literal["webhook", "reconciled"] = "webhook"
-    ) -> Future[Accepted]:
-        """Queue one notification; raises `Full`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -226,16 +216,17 @@ class Reconciler:
         return list(found.values())
 
     def _parse(self, raised: Sequence[Raised]) -> Sequence[Alert]:
-        """Alerts of one body; where one of them is malformed, those that are not."""
+        """Alerts of one body; where some of them are malformed, those that are not."""
         replicas = frozenset(self._settings.incidents.replica_labels)
         try:
             body = as_webhook(raised, self._settings.alertmanager.receiver)
-            return parse_notification(body, replica_labels=replicas).alerts
+            parsed = parse_notification(body, replica_labels=replicas)
         except PayloadError as error:
-            if len(raised) > 1:
-                return [alert for one in raised for alert in self._parse([one])]
-            self._log.warning("an alert of Alertmanager cannot be read", error=str(error))
+            self._log.warning("alerts of Alertmanager cannot be read", error=str(error))
             return ()
+        for problem in parsed.malformed:
+            self._log.warning("an alert of Alertmanager cannot be read", error=problem)
+        return parsed.notification.alerts
 
     async def _submit(self, alerts: Sequence[Alert]) -> None:
         for start in range(0, len(alerts), _AT_ONCE):

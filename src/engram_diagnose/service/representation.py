@@ -2,56 +2,56 @@
 Incidents as the API tells them: plain data, with times as ISO 8601 in UTC.
 """
 
-from datetime import UTC, datetime
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
 
 from engram_diagnose.history.model import Alert, Finding, Incident, Job
-from engram_diagnose.history.records import Listed, Moment, Note
+from engram_diagnose.history.records import Listed, Moment, Note, Outline
+from engram_diagnose.service.times import instant
 
 Json = dict[str, Any]
 
-
-def moment(seconds: float) -> str:
-    """`2026-11-22T03:00:00.250Z`; a time that no calendar has is the nearest that it has."""
-    try:
-        at = datetime.fromtimestamp(seconds, UTC)
-    except (ValueError, OverflowError, OSError):
-        at = datetime.max.replace(tzinfo=UTC) if seconds > 0 else datetime.min.replace(tzinfo=UTC)
-    return at.isoformat(timespec="milliseconds").replace("+00:00", "Z")
+NAMES: Final = 100
+"""Names of an incident's alerts that are told at most."""
 
 
-def _moment_or_none(seconds: float | None) -> str | None:
-    return None if seconds is None else moment(seconds)
+def _instant_or_none(seconds: float | None) -> str | None:
+    return None if seconds is None else instant(seconds)
 
 
 def summary(listed: Listed) -> Json:
     """An incident as it stands in a list."""
-    return _summary(listed.incident, listed.finding, listed.job)
+    names = sorted({alert.name for alert in listed.incident.alerts})
+    return _summary(listed.incident, names, listed.finding, listed.job)
 
 
-def whole(incident: Incident, finding: Finding | None, job: Job | None, timeline: tuple[Moment, ...]) -> Json:
-    """An incident with its alerts and what happened."""
-    return _summary(incident, finding, job) | {
-        "key": incident.key,
-        "alerts": [_alert(one) for one in incident.alerts],
-        "timeline": [_happened(one) for one in timeline],
+def whole(
+    outline: Outline, finding: Finding | None, job: Job | None, alerts: Iterable[Alert], timeline: Iterable[Moment]
+) -> Json:
+    """An incident with the first of its alerts and of what happened, and how many there are of each."""
+    return _summary(outline.incident, outline.names, finding, job) | {
+        "key": outline.incident.key,
+        "alerts": [alert_of(one) for one in alerts],
+        "alerts_in_all": outline.alerts,
+        "timeline": [happened(one) for one in timeline],
+        "timeline_in_all": outline.moments,
     }
 
 
 def note(written: Note) -> Json:
     """A note."""
-    return {"id": written.id, "at": moment(written.at), "author": written.author, "text": written.text}
+    return {"id": written.id, "at": instant(written.at), "author": written.author, "text": written.text}
 
 
-def _summary(incident: Incident, finding: Finding | None, job: Job | None) -> Json:
+def _summary(incident: Incident, names: Sequence[str], finding: Finding | None, job: Job | None) -> Json:
     return {
         "id": incident.id,
         "instance": incident.instance,
         "state": incident.state,
-        "at": moment(incident.at),
-        "opened_at": moment(incident.opened_at),
-        "closed_at": _moment_or_none(incident.closed_at),
-        "alert_names": sorted({alert.name for alert in incident.alerts}),
+        "at": instant(incident.at),
+        "opened_at": instant(incident.opened_at),
+        "closed_at": _instant_or_none(incident.closed_at),
+        "alert_names": list(names[:NAMES]),
         "job": None if job is None else job_of(job),
         "finding": None if finding is None else _finding(finding),
     }
@@ -64,7 +64,7 @@ def job_of(job: Job) -> Json:
 
 def _finding(finding: Finding) -> Json:
     return {
-        "made_at": moment(finding.made_at),
+        "made_at": instant(finding.made_at),
         "state": finding.state,
         "severity": finding.severity or None,
         "sentence": finding.sentence,
@@ -75,23 +75,25 @@ def _finding(finding: Finding) -> Json:
     }
 
 
-def _alert(alert: Alert) -> Json:
+def alert_of(alert: Alert) -> Json:
+    """An alert."""
     return {
         "name": alert.name,
         "status": alert.status,
         "labels": dict(sorted(alert.labels.items())),
         "annotations": dict(sorted(alert.annotations.items())),
-        "starts_at": moment(alert.starts_at),
-        "ends_at": _moment_or_none(alert.ends_at),
+        "starts_at": instant(alert.starts_at),
+        "ends_at": _instant_or_none(alert.ends_at),
         "fingerprint": alert.fingerprint,
     }
 
 
-def _happened(happened: Moment) -> Json:
+def happened(happened: Moment) -> Json:
+    """One entry of the timeline."""
     return {
-        "at": moment(happened.at),
+        "at": instant(happened.at),
         "what": happened.what,
-        "received_at": moment(happened.received),
+        "received_at": instant(happened.received),
         "alert": happened.alert.name if happened.alert else None,
         "source": happened.source,
         "times": happened.times,

@@ -63,7 +63,16 @@ def not_allowed(method: str, allowed: Mapping[str, Any] | set[str]) -> ProblemEr
     return ProblemError(405, f"{method[:20]} is not possible here; use {names}", {"Allow": names})
 
 
-def nothing_here(request: Request) -> ProblemError:
+async def nothing(request: Request) -> Response:
+    """The handler of every path that nobody else answers; raises `ProblemError`."""
+    raise _nothing_here(request)
+
+
+EVERY: Final[Mapping[str, Handler]] = dict.fromkeys(("GET", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"), nothing)
+"""What a route that catches everything answers to each method."""
+
+
+def _nothing_here(request: Request) -> ProblemError:
     """The error for a path that nobody else answered; some other route may know it under another method."""
     routes: list[BaseRoute] = request.app.routes
     for route in routes:

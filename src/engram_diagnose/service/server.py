@@ -14,11 +14,15 @@ from typing import Any, Final
 
 from starlette.routing import BaseRoute
 
-from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, open_incidents
+from engram_diagnose.history.database import usual_path
+from engram_diagnose.history.incidents import Accepted, Grouping, IncidentStore, StoreError, open_incidents
 from engram_diagnose.service.app import create_app
+from engram_diagnose.service.clock import ClockWatch
 from engram_diagnose.service.commit import GroupCommit
 from engram_diagnose.service.courier import Courier
+from engram_diagnose.service.doors import unusable_secrets
 from engram_diagnose.service.hidden import Secrets
+from engram_diagnose.service.holding import Hold, hold
 from engram_diagnose.service.listening import (
     ListenError,
     Server,
@@ -31,9 +35,9 @@ from engram_diagnose.service.listening import (
 )
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.metrics import Metrics, Running
-from engram_diagnose.service.reading import SettingsError, contradictions
+from engram_diagnose.service.order import LONGEST_BACKOFF_SECONDS
+from engram_diagnose.service.reading import SettingsError, contradictions, weakened
 from engram_diagnose.service.reconcile import Reconciler
-from engram_diagnose.service.security import unusable_secrets
 from engram_diagnose.service.services import Services
 from engram_diagnose.service.settings import DAY, Settings
 from engram_diagnose.service.supervisor import Supervisor
@@ -46,13 +50,15 @@ _FAILED_SECONDS: Final = 30.0
 """How long the service is not ready after a notification could not be written."""
 _PRUNE_SECONDS: Final = 600.0
 _AGAIN_SECONDS: Final = 5.0
+_CLOCK_SECONDS: Final = 5.0
+"""How often to look whether the clock was set back."""
 
 
 def serve(settings: Settings, *, reread: Callable[[], Settings] | None = None, log: Log | None = None) -> None:
     """
     Run until SIGTERM or SIGINT. `reread` reads the settings again for a reload.
 
-    Raises `ListenError`, `StoreError`, `WorkerError` and `SecretFileError` where the service cannot start.
+    Raises `HeldError`, `ListenError`, `StoreError`, `WorkerError` and `SecretFileError` where the service cannot start.
     """
     log = log or Log()
     log_through(log)
@@ -71,7 +77,9 @@ def _loop_factory() -> Callable[[], asyncio.AbstractEventLoop] | None:
 def grouping_of(settings: Settings) -> Grouping:
     """How alerts become incidents."""
     about = settings.incidents
-    return Grouping(about.labels, about.window_seconds, about.instance_labels, about.tolerance_seconds)
+    return Grouping(
+        about.labels, about.window_seconds, about.instance_labels, about.tolerance_seconds, about.severities
+    )
 
 
 class Service:
@@ -104,6 +112,8 @@ class Service:
         self._server: Server | None = None
         self._tasks: list[asyncio.Task[None]] = []
         self._reloading = asyncio.Lock()
+        self._hung_up = asyncio.Event()
+        self._watch = ClockWatch()
         self._stopping = False
         self._ending = threading.Event()
         log.hide_all_of(Secrets(lambda: self.services.settings))
@@ -112,7 +122,16 @@ class Service:
         return open_incidents(self._path)
 
     async def run(self) -> None:
-        """Start, serve until told to stop, and stop."""
+        """Start, serve until told to stop, and stop; with the database to itself."""
+        with await asyncio.to_thread(self._held) as held:
+            if held.caution:
+                self._log.warning("a second service on this database would not be noticed", reason=held.caution)
+            await self._run()
+
+    def _held(self) -> Hold:
+        return hold(self._path or usual_path(StoreError))
+
+    async def _run(self) -> None:
         settings = self.services.settings
         listener = bound_socket(settings)
         try:
@@ -124,6 +143,7 @@ class Service:
             listener.close()
             raise
         try:
+            await asyncio.to_thread(self._let_run)
             await self._supervisor.start()
             self._begin()
             await self._serve(self._server, listener)
@@ -134,10 +154,12 @@ class Service:
         loop = asyncio.get_running_loop()
         loop.add_signal_handler(signal.SIGTERM, self._stop, "SIGTERM")
         loop.add_signal_handler(signal.SIGINT, self._stop, "SIGINT")
-        loop.add_signal_handler(signal.SIGHUP, self._reload_on_signal)
+        loop.add_signal_handler(signal.SIGHUP, self._hung_up.set)
         self._keep_running("courier", self._courier.run)
         self._keep_running("reconciler", self._reconciler.run)
         self._keep_running("retention", self._retain)
+        self._keep_running("reloading", self._reload_on_signals)
+        self._keep_running("clock", self._watch_clock)
         if pause := watchdog_seconds():
             self._keep_running("watchdog", lambda: _watchdog(pause))
 
@@ -174,7 +196,7 @@ class Service:
         await asyncio.gather(*self._tasks, return_exceptions=True)
         await self._supervisor.stop()
         await asyncio.to_thread(self._commit.stop)
-        await asyncio.to_thread(self.services.readers.stop)
+        await asyncio.to_thread(self.services.stop_reading)
         self._log.info("stopped")
 
     def _keep_running(self, name: str, run: Callable[[], Awaitable[None]]) -> None:
@@ -236,13 +258,38 @@ class Service:
                 time.time(), older_than=older_than, larger_than_bytes=larger_than_bytes, pause=self._ending.wait
             )
 
+    # The clock
+
+    async def _watch_clock(self) -> None:
+        back = 0.0
+        while True:
+            await asyncio.sleep(_CLOCK_SECONDS)
+            back += self._watch.set_back_seconds()
+            if not back:
+                continue
+            try:
+                moved = await asyncio.to_thread(self._let_run)
+            except StoreError as error:
+                self._log.error("the clock was set back, and what waits cannot be let run yet", error=str(error))
+                continue
+            self._log.warning("the clock was set back", seconds=round(back, 1), let_run=moved)
+            back = 0.0
+            self._supervisor.wake()
+            self._courier.wake()
+
+    def _let_run(self) -> int:
+        """What was put off by a clock that has been set back since would wait for a time that is far away now."""
+        with self._open() as store:
+            return store.clamp(time.time(), furthest=LONGEST_BACKOFF_SECONDS)
+
     # Reloading
 
-    def _reload_on_signal(self) -> None:
-        self._tasks.append(asyncio.create_task(self._reload_and_say()))
-
-    async def _reload_and_say(self) -> None:
-        await self.reload()
+    async def _reload_on_signals(self) -> None:
+        """Signals that come during a reload are one reload after it."""
+        while True:
+            await self._hung_up.wait()
+            self._hung_up.clear()
+            await self.reload()
 
     async def reload(self) -> str | None:
         """
@@ -270,6 +317,8 @@ class Service:
             changed = [name for name in FIXED if _at(before, name) != _at(found, name)]
             if problems := list(contradictions(settings)):
                 return f"only a restart changes {', '.join(changed) or 'these'}; until then: {'; '.join(problems)}"
+            if problems := list(weakened(before, found)):
+                return "; ".join(problems)
             await asyncio.to_thread(tls_context, settings.tls)
         except (SettingsError, ListenError) as error:
             return str(error)

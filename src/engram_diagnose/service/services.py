@@ -8,8 +8,9 @@ from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from queue import SimpleQueue
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol, TypeVar
 
+from engram_diagnose.history.database import HistoryError
 from engram_diagnose.history.model import Notification
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.settings import Settings
@@ -20,15 +21,17 @@ if TYPE_CHECKING:
     from engram_diagnose.service.supervisor import WorkerState
 
 _READERS: Final = 4
-"""Threads that read the database for pages, the API and the metrics."""
+"""Threads that read the database for pages and the API."""
 
 T = TypeVar("T")
 
 
 class Commit(Protocol):
-    """The writer. A future that has a result is on the disk."""
+    """The writer: `service.commit.GroupCommit`. A future that has a result is on the disk."""
 
-    def submit(self, notification: Notification, received: float) -> "Future[Accepted]":
+    def submit(
+        self, notification: Notification, received: float, *, source: Literal["webhook", "reconciled"] = "webhook"
+    ) -> "Future[Accepted]":
         """Queue one notification; raises `service.commit.Full`."""
 
 
@@ -83,13 +86,21 @@ class Readers:
             if not future.set_running_or_notify_cancel():
                 continue
             try:
-                store = store or self._store()
+                store = self._current(store)
                 future.set_result(question(store))
             except BaseException as error:
                 future.set_exception(error)
-                _close(store)
-                store = None  # the next question gets a fresh one
+                if _is_of_database(error):
+                    _close(store)
+                    store = None  # the next question gets a fresh one
         _close(store)
+
+    def _current(self, store: Any) -> Any:
+        """The store, or another one where its file is no longer the one at its path."""
+        if store is not None and store.is_current():
+            return store
+        _close(store)
+        return self._store()
 
     def stop(self) -> None:
         """End the threads; a question that was asked is answered. Asking again starts them again."""
@@ -98,6 +109,11 @@ class Readers:
             self._asked.put(None)
         for thread in threads:
             thread.join()
+
+
+def _is_of_database(error: BaseException) -> bool:
+    """Whether the connection may be at fault: not where there is no such incident, say, or a note does not fit."""
+    return isinstance(error, HistoryError) and not error.by_entry
 
 
 def _close(store: Any) -> None:
@@ -121,7 +137,8 @@ class Services:
     The parts of one running service. `settings` is replaced by a reload; ask for it each time.
 
     `store` opens the database for the calling thread; `await services.ask(question)` runs `question(store)` in a thread
-    that has it open, for reading and for the odd write such as a note. `clock` gives seconds since the epoch.
+    that has it open, for reading and for the odd write such as a note; `ask_apart` does not wait behind the others'
+    questions. `clock` gives seconds since the epoch.
     `not_ready` gives reasons why the service should not be sent alerts; `running` says what the parts do now; `reload`
     gives the reason why it failed. `failed_at` is when a notification could last not be written (monotonic clock).
     """
@@ -140,10 +157,21 @@ class Services:
     running: "Callable[[], Running]" = _nothing_runs
     failed_at: float | None = None
     readers: Readers = field(init=False)
+    apart: Readers = field(init=False)
 
     def __post_init__(self) -> None:
         self.readers = Readers(self.store)
+        self.apart = Readers(self.store, threads=1)
 
     async def ask(self, question: Callable[[Any], T]) -> T:
         """What `question` says of the store, asked in another thread."""
         return await self.readers.ask(question)
+
+    async def ask_apart(self, question: Callable[[Any], T]) -> T:
+        """The same for a scrape, in a thread of its own: what watches the service must not wait for its pages."""
+        return await self.apart.ask(question)
+
+    def stop_reading(self) -> None:
+        """End the threads that read, once they have answered."""
+        self.readers.stop()
+        self.apart.stop()

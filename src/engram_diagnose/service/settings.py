@@ -8,7 +8,7 @@ among the settings: they name files, which are read when a secret is needed.
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 from engram_diagnose.service.keys import (
@@ -125,6 +125,11 @@ class Alertmanager:
     resolve_after_seconds: float = key(
         300.0, seconds(10, 7 * DAY), "How long that alert holds without being sent again."
     )
+    most_announced: int = key(
+        100,
+        count(1, 10_000),
+        "Incidents that have an alert of their own there: the most severe, then the oldest, each until it closes.",
+    )
     give_up_seconds: float = key(DAY, seconds(1, 30 * DAY), "When to stop trying to send a message.")
 
 
@@ -143,6 +148,11 @@ class Incidents:
         600.0, seconds(1, 7 * DAY), "How long after it opened an incident takes in further alerts."
     )
     tolerance_seconds: float = key(60.0, seconds(0, 3600), "By how much replicas may differ in when an alert started.")
+    severities: tuple[str, ...] = key(
+        ("critical", "page", "error", "warning", "info"),
+        NAMES,
+        "Words of the label `severity`, the most severe first: the order of diagnosis. Others come last.",
+    )
     ignore: tuple[str, ...] = key((), NAMES, "Names of alerts that are accepted and not diagnosed.")
 
 
@@ -151,7 +161,7 @@ class Worker:
     """The process that diagnoses."""
 
     deadline_seconds: float = key(120.0, seconds(1, DAY), "When a diagnosis that does not end is stopped.")
-    memory_bytes: int = key(2048 * MEBIBYTE, count(128 * MEBIBYTE, 1 << 44), "Address space that the process may use.")
+    memory_bytes: int = key(2048 * MEBIBYTE, count(256 * MEBIBYTE, 1 << 44), "Address space that the process may use.")
     attempts: int = key(3, count(1, 100), "How often a diagnosis is tried before it is parked.")
     backoff_seconds: float = key(
         5.0, seconds(0.01, 3600), "The first wait between two attempts; each next one is twice as long."
@@ -227,10 +237,3 @@ class Settings:
     def base_path(self) -> str:
         """The path of `base_url`: empty, or such as `/engram` behind a proxy."""
         return urlsplit(self.base_url).path
-
-
-def shown(settings: Any) -> dict[str, Any]:
-    """Settings as plain data fit to be printed: what may hold a secret is only said to be set."""
-    from engram_diagnose.service.keys import plain
-
-    return plain(settings)

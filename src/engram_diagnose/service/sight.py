@@ -2,20 +2,20 @@
 Incidents as a reader of the pages meets them: words, in the order in which they are read.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, NamedTuple
 from urllib.parse import urlencode
 
 from markupsafe import Markup, escape
 
-from engram_diagnose.history.model import Alert, Finding, Incident, Job
+from engram_diagnose.history.model import Alert, Finding, Job
 from engram_diagnose.history.records import Listed, Moment, Note
 from engram_diagnose.render.figures import count, instant, named, percent, some
 from engram_diagnose.render.neutral import clean, printing, visible
 from engram_diagnose.render.view import Report
 from engram_diagnose.service.query import LONGEST
-from engram_diagnose.service.representation import moment
+from engram_diagnose.service.times import instant as iso_of
 
 _STATES: Final = {"met": "HEALTHY", "partly-tested": "PARTLY TESTED", "untested": "NOT TESTED"}
 _NAMES: Final = 3
@@ -100,7 +100,7 @@ class FactRow(NamedTuple):
 
 def when(seconds: float, now: float) -> When:
     """An instant as it is shown."""
-    iso = moment(seconds)[:19] + "Z"
+    iso = iso_of(seconds)[:19] + "Z"
     return When(iso, instant(iso), _ago(now - seconds))
 
 
@@ -125,7 +125,7 @@ def row(listed: Listed, now: float) -> Row:
         same=query({"instance": incident.instance}) if 0 < len(incident.instance) <= LONGEST else Markup(""),
         cause=_cause(finding),
         action=_short(finding.action) if finding else "",
-        alerts=_short(alert_names(incident)),
+        alerts=_short(alert_names(alert.name for alert in incident.alerts)),
         at=when(incident.at, now),
     )
 
@@ -167,9 +167,9 @@ def query(parameters: Mapping[str, str]) -> Markup:
     return Markup(escape("?" + urlencode(parameters)))  # noqa: S704 -- escaped
 
 
-def alert_names(incident: Incident) -> str:
-    """Which alerts it is made of."""
-    return some(sorted({visible(alert.name) or _NAMELESS for alert in incident.alerts}), _NAMES)
+def alert_names(names: Iterable[str]) -> str:
+    """Which alerts an incident is made of."""
+    return some(sorted({visible(name) or _NAMELESS for name in names}), _NAMES)
 
 
 def waiting(job: Job | None) -> Waiting:
@@ -243,4 +243,4 @@ def today(now: float) -> str:
 
 def field(seconds: float | None) -> str:
     """An instant as a form's field has it: `2026-11-22T03:00`, in UTC."""
-    return "" if seconds is None else moment(seconds)[:16]
+    return "" if seconds is None else iso_of(seconds)[:16]
