@@ -144,6 +144,17 @@ def test_what_two_replicas_list_is_one_incident(book: Book, commit: GroupCommit)
     assert len(incident.alerts) == 1
 
 
+def test_of_two_replicas_that_never_arrived_one_s_resolution_leaves_the_other_firing(
+    book: Book, commit: GroupCommit
+) -> None:
+    one, two = ({**listed(replica=name), "fingerprint": f"f{name}"} for name in "ab")
+    with place(api([one, two])) as at:
+        rounds(book, commit, settings_of(at.url))
+    by_webhook(book, {**one, "endsAt": instant(time.time())}, status="resolved")
+    (incident,) = incidents(book)
+    assert (incident.state, firing(incident)) == ("open", ["WALLagHigh"])
+
+
 @pytest.mark.parametrize("alert", [
     listed("EngramDiagnosis", incident="x"), listed("Watchdog"), listed(state="suppressed"), listed(receiver="others"),
     {**listed(), "startsAt": "no time"},

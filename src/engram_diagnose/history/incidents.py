@@ -325,12 +325,7 @@ class IncidentStore(Store):
     def open_findings(self) -> tuple[tuple[Incident, Finding], ...]:
         """The open incidents that have a diagnosis, oldest first."""
         with self._database.reading() as connection:
-            return reading.with_findings(connection, "open", float("-inf"))
-
-    def closed_findings(self, since: float) -> tuple[tuple[Incident, Finding], ...]:
-        """The closed incidents that have a diagnosis and of which something was learnt at or after `since`."""
-        with self._database.reading() as connection:
-            return reading.with_findings(connection, "closed", since)
+            return reading.open_findings(connection)
 
     def counts(self) -> Counts:
         """How much there is of everything."""

@@ -257,12 +257,10 @@ def parked(connection: Connection) -> tuple[Listed, ...]:
     return listed(connection, [row[0] for row in rows])
 
 
-def with_findings(connection: Connection, state: str, since: float) -> tuple[tuple[Incident, Finding], ...]:
-    """The incidents in a state that have a diagnosis and of which something was learnt at or after `since`."""
+def open_findings(connection: Connection) -> tuple[tuple[Incident, Finding], ...]:
+    """The open incidents that have a diagnosis, oldest first."""
     rows = connection.execute(
-        "SELECT id FROM incidents JOIN diagnoses ON incident = id WHERE incidents.state = ? AND updated_at >= ?"
-        " ORDER BY id",
-        (state, since),
+        "SELECT id FROM incidents JOIN diagnoses ON incident = id WHERE incidents.state = 'open' ORDER BY id"
     )
     ids = [row[0] for row in rows]
     found = findings(connection, ids)

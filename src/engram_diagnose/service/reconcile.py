@@ -208,11 +208,14 @@ class Reconciler:
         ]
 
     def _parsed(self, raised: Sequence[Raised]) -> list[Alert]:
-        """The alerts as the webhook would have brought them, one for each identity: members of a pair have them all."""
-        found: dict[str, Alert] = {}
+        """
+        The alerts as the webhook would have brought them: each once though every Alertmanager has it, and that of each
+        replica of Prometheus by itself.
+        """
+        found: dict[tuple[str, str], Alert] = {}
         for start in range(0, len(raised), _AT_ONCE):
             for alert in self._parse(raised[start : start + _AT_ONCE]):
-                found.setdefault(alert.identity, alert)
+                found.setdefault((alert.identity, alert.fingerprint), alert)
         return list(found.values())
 
     def _parse(self, raised: Sequence[Raised]) -> Sequence[Alert]:
