@@ -117,9 +117,11 @@ def _started(arguments: list[str], folder: str | None) -> subprocess.Popen[bytes
 
 
 def _environment() -> dict[str, str]:
-    """Ours without what changes the form of output, or has a program load something."""
-    kept = {name: value for name, value in os.environ.items() if not name.startswith(("LC_", "PERF_", "LD_"))}
-    return {**kept, "LC_ALL": "C", "LANG": "C", "LANGUAGE": "C", "PERF_PAGER": "cat", "PAGER": "cat", "TERM": "dumb"}
+    """Ours without what changes the form of output, or has a program load or download something."""
+    changing = ("LC_", "PERF_", "LD_", "DEBUGINFOD_")
+    kept = {name: value for name, value in os.environ.items() if not name.startswith(changing)}
+    ours = {"LC_ALL": "C", "LANG": "C", "LANGUAGE": "C", "PERF_PAGER": "cat", "PAGER": "cat", "TERM": "dumb"}
+    return {**kept, **ours, "PERF_CONFIG": os.devnull}
 
 
 def _die_with_us() -> Callable[[], None] | None:

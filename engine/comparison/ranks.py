@@ -33,6 +33,25 @@ def mann_whitney(before: Sequence[float], after: Sequence[float]) -> float:
     return _approximate(doubled, len(before), sum_before)
 
 
+def rank_correlation(first: Sequence[float], second: Sequence[float]) -> float | None:
+    """
+    Spearman's: how far two figures of the same things rise together, from -1 to 1; ties share their mean rank.
+
+        ρ = cov(rank a, rank b) / (σ(rank a) · σ(rank b))
+
+    None where one of them is the same throughout. Raises `ValueError` for sequences of different lengths.
+    """
+    if len(first) != len(second):
+        raise ValueError(f"{len(first)} figures cannot be paired with {len(second)}")
+    a, b = _doubled_ranks(first), _doubled_ranks(second)
+    middle = len(a) + 1
+    spread = [sum((rank - middle) ** 2 for rank in ranks) for ranks in (a, b)]
+    if not all(spread):
+        return None
+    together = sum((x - middle) * (y - middle) for x, y in zip(a, b, strict=True))
+    return together / math.sqrt(spread[0] * spread[1])
+
+
 def _doubled_ranks(values: Sequence[float]) -> list[int]:
     """Twice the rank of each value, so that the mean rank of ties is a whole number."""
     counts = Counter(values)

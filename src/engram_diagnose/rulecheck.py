@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any
 
 from engram_diagnose.collectors.prometheus.promql import WINDOW, PromqlError, parse, unsupported
-from engram_diagnose.engine.language.collection_reader import read_collection
 from engram_diagnose.engine.language.comparison_reader import read_comparison
+from engram_diagnose.engine.language.limits_reader import read_limits
 from engram_diagnose.engine.language.loader import SCHEMAS, Loaded, load, texts_of
 from engram_diagnose.engine.language.problem import Problem, Problems, RuleBaseError
 from engram_diagnose.engine.language.rule import Rule
@@ -21,6 +21,7 @@ from engram_diagnose.engine.language.schema import schema_problems, unnoticed
 from engram_diagnose.engine.language.source import Mapping as Node
 from engram_diagnose.engine.language.source import Scalar, parse_document
 from engram_diagnose.engine.rule_tests import missing_metadata
+from engram_diagnose.eventtables import event_problems
 from engram_diagnose.reference.index import SHIPPED
 from engram_diagnose.rulebase import Files, builtin_files, pack_files
 
@@ -52,6 +53,7 @@ def check_rules(packs: Iterable[Path], *, strict: bool = False) -> Checked:
     texts = texts_of(builtin, *read)
     documents = parsed(texts)
     problems += [problem for root in documents for problem in promql_problems(root)]
+    problems += event_problems(texts)
     problems += unnoticed([doubt for root in documents for doubt in second_opinion(root)], problems)
     if loaded is not None:
         problems += deferred_problems(loaded)
@@ -82,7 +84,8 @@ def deferred_problems(loaded: Loaded) -> list[Problem]:
     found: list[Problem] = []
     for read in (
         lambda: read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules),
-        lambda: read_collection(loaded.texts),
+        lambda: read_limits(loaded.texts, "collection"),
+        lambda: read_limits(loaded.texts, "slow-queries"),
     ):
         try:
             read()

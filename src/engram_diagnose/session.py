@@ -65,7 +65,13 @@ def diagnose_bundle(
     if baseline is not None:
         facts += baseline_facts(facts_of_bundle(baseline, catalogue, _bases(wanted)))
     facts += stated
-    subject = Subject(
+    subject = subject_of(bundle, target_set)
+    return expert.diagnose(facts, subject, decide=decide, look_back=_look_back(bundle, expert.loaded))
+
+
+def subject_of(bundle: Bundle, target_set: str = "") -> Subject:
+    """What a bundle is of; `target_set` replaces the set that it was collected for."""
+    return Subject(
         bundle.instance,
         # Whoever asks from elsewhere is not where the server runs.
         (bundle.host_name or bundle.host) if bundle.options.get("local") is True else "",
@@ -73,7 +79,6 @@ def diagnose_bundle(
         bundle.dialect,
         next((name for name in (target_set, bundle.targets_set) if name in TARGET_SETS), "target"),
     )
-    return expert.diagnose(facts, subject, decide=decide, look_back=_look_back(bundle, expert.loaded))
 
 
 def _look_back(bundle: Bundle, loaded: Loaded) -> LookBack | None:

@@ -1,4 +1,4 @@
-"""The limits of collecting are complete, have units, and say why."""
+"""Limits are complete, have units, and say why."""
 
 import json
 from pathlib import Path
@@ -7,7 +7,7 @@ import jsonschema
 import pytest
 import yaml
 
-from engram_diagnose.engine.language.collection_reader import LIMITS, read_collection
+from engram_diagnose.engine.language.limits_reader import LIMITS, read_limits
 from engram_diagnose.engine.language.problem import RuleBaseError
 
 ROOT = Path(__file__).parents[3]
@@ -16,8 +16,8 @@ TEXT = (ROOT / "rules" / NAME).read_text(encoding="utf-8")
 
 
 def test_the_shipped_limits_are_read_in_base_units():
-    limits = read_collection({NAME: TEXT})
-    assert set(limits) == set(LIMITS)
+    limits = read_limits({NAME: TEXT}, "collection")
+    assert set(limits) == set(LIMITS["collection"])
     assert limits["watch"] == 5.0
     assert limits["resident"] == 2 * 2**30
     assert limits["cpu_pressure_rise"] == pytest.approx(0.3)
@@ -45,16 +45,26 @@ def test_the_published_schema_takes_the_shipped_limits_and_no_unknown_one():
 )
 def test_what_is_wrong_is_said_at_its_place(old, new, message):
     with pytest.raises(RuleBaseError) as caught:
-        read_collection({NAME: TEXT.replace(old, new, 1)})
+        read_limits({NAME: TEXT.replace(old, new, 1)}, "collection")
     said = [problem for problem in caught.value.problems if message in problem.message]
     assert said
     assert said[0].mark.file == NAME
 
 
+@pytest.mark.parametrize("kind", sorted(LIMITS))
+def test_every_kind_of_limits_ships_with_its_schema(kind):
+    text = (ROOT / f"rules/catalogue/{kind}.yaml").read_text(encoding="utf-8")
+    schema = json.loads((ROOT / f"rules/schema/{kind}-v1.json").read_text(encoding="utf-8"))
+    jsonschema.validate(yaml.safe_load(text), schema)
+    assert list(schema["properties"]["limits"]["properties"]) == list(LIMITS[kind])
+    assert set(read_limits({"file": text}, kind)) == set(LIMITS[kind])
+
+
 def test_a_later_file_takes_the_place_of_the_shipped_one():
-    assert read_collection({NAME: TEXT, "site.yaml": TEXT.replace("is: 5s", "is: 7s")})["watch"] == 7.0
+    site = TEXT.replace("is: 5s", "is: 7s")
+    assert read_limits({NAME: TEXT, "site.yaml": site}, "collection")["watch"] == 7.0
 
 
 def test_without_the_file_the_installation_is_incomplete():
     with pytest.raises(RuleBaseError, match="engram-diagnose/collection/v1"):
-        read_collection({})
+        read_limits({}, "collection")

@@ -1,0 +1,100 @@
+"""
+Nodes into limits: figures with a name, a unit and a reason. Read by the command that goes by them: a diagnosis does not
+need them.
+"""
+
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import Final
+
+from engram_diagnose.engine.facts.unit import BYTES, NUMBER, RATE, TIME, Dimension
+from engram_diagnose.engine.language import source as yaml_source
+from engram_diagnose.engine.language.deferred import deferred_file, schema_of
+from engram_diagnose.engine.language.fields import Fields
+from engram_diagnose.engine.language.problem import Mark, Problems, TooManyProblems, did_you_mean
+
+LIMITS: Final[Mapping[str, Mapping[str, Dimension]]] = {
+    "collection": {
+        "watch": TIME,
+        "profile_watch": TIME,
+        "follow_up": TIME,
+        "budget": TIME,
+        "profile_budget": TIME,
+        "sample_rate": RATE,
+        "threads": NUMBER,
+        "state_reads": NUMBER,
+        "resident": BYTES,
+        "traced_futex_rate": RATE,
+        "stacks": NUMBER,
+        "look_every": TIME,
+        "cpu_pressure_rise": NUMBER,
+        "memory_pressure_rise": NUMBER,
+        "io_pressure_rise": NUMBER,
+        "least_memory": BYTES,
+    },
+    "slow-queries": {
+        "over": TIME,
+        "since": TIME,
+        "longest": TIME,
+        "window": TIME,
+        "windows": NUMBER,
+        "all_the_time": NUMBER,
+        "peak": NUMBER,
+        "follows": NUMBER,
+        "spaces": NUMBER,
+        "told": NUMBER,
+    },
+}
+"""Every limit there is, by the kind of file it stands in, and what it is measured in."""
+
+
+def read_limits(texts: Mapping[str, str], kind: str) -> dict[str, float]:
+    """
+    The limits by name, in base units, from the one file of `texts` (by file name) that is of this kind; a later file
+    takes the place of an earlier one.
+
+    Raises `RuleBaseError` with every problem of it at its place.
+    """
+    problems = Problems()
+    limits: dict[str, float] = {}
+    with suppress(TooManyProblems):
+        name = deferred_file(texts, kind)
+        if not name:
+            problems.error(Mark("rules", 1, 1), f"no file with schema {schema_of(kind)}",
+                           hint="the installation is incomplete: install the package again")  # fmt: skip
+        root = yaml_source.parse_document(texts[name], file=name, problems=problems) if name else None
+        limits = _limits(Fields(root, "the file", problems), LIMITS[kind], problems) if root is not None else {}
+    problems.raise_errors()
+    return limits
+
+
+def _limits(root: Fields, known: Mapping[str, Dimension], problems: Problems) -> dict[str, float]:
+    root.only(("schema", "limits"))
+    root.need("schema", "limits")
+    node = root.mapping("limits") or yaml_source.Mapping("", 1, 1)
+    for name in node.values:
+        if name not in known:
+            hint = did_you_mean(name, known) or f"known: {', '.join(known)}"
+            problems.error(node.key_mark(name), f"there is no limit {name}", hint=hint, length=len(name))
+    if missing := [name for name in known if name not in node.values]:
+        problems.error(root.mark("limits"), f"limits lack {', '.join(missing)}", length=len("limits"))
+    entries = [(name, entry) for name, entry in node.values.items() if name in known]
+    return {name: _limit(name, entry, known[name], problems) for name, entry in entries}
+
+
+def _limit(name: str, entry: yaml_source.Node, dimension: Dimension, problems: Problems) -> float:
+    if not isinstance(entry, yaml_source.Mapping):
+        problems.error(entry.mark, f"{name} must be a mapping, not {yaml_source.describe(entry)}")
+        return 0.0
+    fields = Fields(entry, name, problems)
+    fields.only(("is", "reason"))
+    fields.need("is", "reason")
+    fields.text("reason")
+    quantity = fields.quantity("is")
+    if quantity is None:
+        return 0.0
+    if quantity.unit.dimension != dimension:
+        problems.error(fields.mark("is"), f"{name} is {dimension}, not {quantity.unit.dimension}", length=len("is"))
+    if quantity.value <= 0:
+        problems.error(fields.mark("is"), f"{name} is more than 0", length=len("is"))
+    return quantity.value

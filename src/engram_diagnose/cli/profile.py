@@ -1,0 +1,80 @@
+"""`engram-diagnose profile`: the deep look."""
+
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+
+from engram_diagnose.cli.options import (
+    login_options,
+    progress,
+    refuse_beside_bundle,
+    request_of,
+    rules_option,
+    say,
+    source_options,
+)
+from engram_diagnose.cli.output import CLEAN, NOT_COLLECTED, text_width
+
+
+@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.option("--bundle", metavar="FILE", help="Show the profile in a bundle instead of collecting.")
+@source_options
+@login_options
+@rules_option
+@click.option("--directory", "-d", metavar="DIR", help="Where the files go.  [default: (./profile-DATE-TIME)]")
+@click.option("--no-files", is_flag=True, help="Print, and write nothing.")
+@click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
+@click.pass_context
+def command(
+    ctx: click.Context,
+    /,
+    bundle: str | None,
+    packs: tuple[Path, ...],
+    directory: str | None,
+    no_files: bool,
+    form: str,
+    **collection: Any,
+) -> None:
+    """
+    Look at everything at once, in under a minute: metrics, CPU profile, NUMA, memory, threads and locks, I/O, latency.
+
+    Prints the three worst bottlenecks and the figures behind them, and writes bundle, report, flame graph and stacks.
+    Looking stops when pressure on the host rises. Exit: 0 done, 2 usage, 3 nothing could be collected.
+    """
+    from engram_diagnose.diagnosing import read_bundle
+    from engram_diagnose.profiling import collect_profile, profile_document, write_files
+
+    if bundle:
+        refuse_beside_bundle(ctx, set(collection))
+    watched = collection["seconds"] if ctx.get_parameter_source("seconds") != click.core.ParameterSource.DEFAULT else 0.0
+    gathered = (
+        read_bundle(bundle)
+        if bundle
+        else collect_profile(
+            request_of({**collection, "seconds": watched, "target_set": None}), packs, say=say, progress=progress
+        )
+    )
+    document = profile_document(gathered, packs)
+    _print(document, form)
+    if not no_files and not bundle or directory:
+        folder = Path(directory or time.strftime("profile-%Y%m%d-%H%M%S"))
+        for path in write_files(folder, gathered, document):
+            say(f"written: {path}")
+    ctx.exit(CLEAN if any(answer.answered for answer in gathered.answers) else NOT_COLLECTED)
+
+
+def _print(document: dict[str, Any], form: str) -> None:
+    if form == "json":
+        from engram_diagnose.render.json import render_json
+
+        click.echo(render_json(document))
+        return
+    from engram_diagnose.render.profile import render_profile
+
+    terminal = sys.stdout is not None and sys.stdout.isatty()
+    color = terminal and not os.environ.get("NO_COLOR")
+    click.echo(render_profile(document, console_width=text_width(terminal=terminal), color=color), nl=False)

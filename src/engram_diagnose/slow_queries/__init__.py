@@ -1,0 +1,1 @@
+"""Which operations are slow, in which memory spaces, with what pattern, and why each is."""
