@@ -33,7 +33,7 @@ def application(database: Path) -> Flask:
     @app.post("/api/v1/alerts")
     def accept() -> ResponseReturnValue:
         try:
-            notification = parse_notification(request.get_data(), replica_labels=REPLICA_LABELS)
+            notification = parse_notification(request.get_data(), replica_labels=REPLICA_LABELS).notification
         except PayloadError as error:
             return {"error": str(error)}, 400
         with turn:
