@@ -24,11 +24,12 @@ from engram_diagnose.collectors.bundle_format import (
 )
 from engram_diagnose.collectors.bundle_reader import BundleReader
 from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.capture.secrets import mask_arguments, mask_said, mask_toml
 from engram_diagnose.collectors.whole_file import write_whole
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any
 
     from engram_diagnose.collectors.redaction import Pseudonyms
@@ -53,13 +54,36 @@ def encode_bundle(bundle: Bundle) -> bytes:
     The file's bytes: the same for the same bundle. Raises `BundleError` for values JSON does not
     have.
     """
+    return packed(bundle_lines(bundle))
+
+
+def bundle_lines(bundle: Bundle) -> list[bytes]:
+    """
+    The lines of the file as they are before they are packed, the last with the checksum over those before it.
+
+    Raises `BundleError` for values JSON does not have.
+    """
     lines = [_line(_manifest(bundle)), *(_line(_record(answer)) for answer in bundle.answers)]
-    text = b"".join(lines)
-    end = {"end": len(bundle.answers), "sha256": hashlib.sha256(text).hexdigest()}
-    packed = io.BytesIO()
-    with gzip.GzipFile(filename="", mode="wb", fileobj=packed, mtime=0, compresslevel=_LEVEL) as stream:
-        stream.write(text + _line(end))
-    return packed.getvalue()
+    digest = hashlib.sha256()
+    for line in lines:
+        digest.update(line)
+    return [*lines, _line({"end": len(bundle.answers), "sha256": digest.hexdigest()})]
+
+
+def packed(lines: Iterable[bytes]) -> bytes:
+    """Lines as a gzip file that says nothing of when and where it was made."""
+    content = io.BytesIO()
+    with gzip.GzipFile(filename="", mode="wb", fileobj=content, mtime=0, compresslevel=_LEVEL) as stream:
+        stream.write(b"".join(lines))
+    return content.getvalue()
+
+
+def content_digest(bundle: Bundle) -> str:
+    """
+    The SHA-256 over all that a bundle says, as its last line has it: the same for the same content, however packed.
+    """
+    last: dict[str, Any] = json.loads(bundle_lines(bundle)[-1])
+    return str(last["sha256"])
 
 
 def _line(value: Mapping[str, object]) -> bytes:
@@ -126,19 +150,21 @@ def _content(path_or_bytes: str | os.PathLike[str] | bytes, limits: Limits) -> t
         raise BundleError(f"cannot read {path}: {reason}; give the path of a bundle") from None
 
 
-def redact(bundle: Bundle, *, key: str = "") -> Bundle:
+def redact(bundle: Bundle, *, key: str = "", labels: Sequence[str] = ()) -> Bundle:
     """
-    The bundle with host, instance and space names, addresses and paths replaced by pseudonyms.
+    The bundle with host, instance and space names, addresses and paths replaced by pseudonyms, and without secrets.
 
     The same name gives the same pseudonym throughout, and in all bundles of one host: its id,
-    which is replaced too, is the key unless one is given. A redacted bundle is returned as it is.
+    which is replaced too, is the key unless one is given. The values of labels whose name one of the patterns `labels`
+    matches as a whole are replaced as well. A redacted bundle is returned as it is, but for such labels. Raises
+    `LabelPatternError`.
     """
-    if bundle.options.get("redacted") is True:
+    if bundle.options.get("redacted") is True and not labels:
         return bundle
     from engram_diagnose.collectors.redaction import Pseudonyms
 
     instance_host = bundle.instance.rpartition(":")[0] or bundle.instance
-    names = Pseudonyms(key or bundle.host, hosts=(bundle.host_name, bundle.host, instance_host))
+    names = Pseudonyms(key or bundle.host, hosts=(bundle.host_name, bundle.host, instance_host), labels=labels)
     return replace(
         bundle,
         instance=names.text(bundle.instance),
@@ -166,6 +192,13 @@ def _redacted_answer(answer: Answer, names: Pseudonyms) -> Answer:
         answer,
         name=names.text(answer.name),
         host=names.of("host", answer.host),
-        body=None if answer.body is None else names.text(answer.body),
+        body=None if answer.body is None else names.text(_without_secrets(answer.collector, answer.body)),
         detail=names.text(answer.detail),
     )
+
+
+def _without_secrets(collector: str, body: str) -> str:
+    """They are not kept in the first place; but what is redacted may have been made by another release, or by hand."""
+    if collector == "config":
+        return mask_toml(body)
+    return mask_said(mask_arguments(body) if collector == "process" else body)

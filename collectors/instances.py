@@ -2,22 +2,24 @@
 Which of the targets that Prometheus scrapes is meant, and which dialect a server speaks.
 """
 
+from __future__ import annotations
+
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from typing import Final
-from urllib.parse import urlsplit
+from typing import TYPE_CHECKING, Final
 
-from engram_diagnose.collectors.capture.names import is_loopback, names_this_host, resolve, split_instance
-from engram_diagnose.collectors.prometheus.client import Found, Instance
+from engram_diagnose.collectors.capture.interface import USUAL_DIALECT as USUAL_DIALECT  # others ask for it here
+from engram_diagnose.collectors.capture.interface import Interface
+from engram_diagnose.collectors.parse.endpoints import HEALTH, http_paths
 from engram_diagnose.collectors.prometheus.options import Refusal
 from engram_diagnose.engine.facts.catalogue import Dialect
 from engram_diagnose.engine.facts.fact import Reason
 
+if TYPE_CHECKING:  # whoever builds the package has neither a client nor what it is made of
+    from engram_diagnose.collectors.prometheus.client import Found, Instance
+
 NODE_DIALECT: Final = "node-exporter"
 """The dialect of host metrics; its series are joined with the server's by a selector the operator gives."""
-
-USUAL_DIALECT: Final = "guide"
-"""What a server is taken to speak when nothing tells."""
 
 _MOST_NAMED: Final = 8
 
@@ -66,26 +68,6 @@ def not_there(name: str, found: Found) -> Refusal:
     return Refusal(Reason.SOURCE_ABSENT, detail, "check --instance and --at")
 
 
-def same_server(instance: str, url: str, *, via: str = "") -> bool:
-    """
-    Whether an instance label and a URL name the same host and port; a label without a port fits every port.
-
-    `via` is the host of the Prometheus that said the label: its loopback is not ours.
-    """
-    parts = urlsplit(url)
-    host, (label_host, label_port) = parts.hostname or "", split_instance(instance)
-    if label_port not in (None, parts.port or (443 if parts.scheme.lower() == "https" else 80)):
-        return False
-    if is_loopback(label_host) and via:
-        label_host = via.lower()
-    if host == label_host:
-        return True
-    here = names_this_host(label_host)
-    if here or names_this_host(host):
-        return here and names_this_host(host)
-    return bool(({host} | resolve(host)) & ({label_host} | resolve(label_host)))
-
-
 def _listed(names: list[str]) -> str:
     more = f" and {len(names) - _MOST_NAMED} more" if len(names) > _MOST_NAMED else ""
     return ", ".join(names[:_MOST_NAMED]) + more
@@ -105,8 +87,30 @@ def dialect_of(dialects: Mapping[str, Dialect], published: Iterable[str]) -> str
     return best if fits.get(best) else ""
 
 
-def dialect_by_form(dialects: Mapping[str, Dialect], body: str) -> str:
-    """The dialect whose metrics have the form of this answer: JSON, or the text exposition."""
-    form = "windowed-json" if body.lstrip().startswith("{") else "prometheus"
-    fitting = [name for name, dialect in dialects.items() if dialect.metrics_format == form and name != NODE_DIALECT]
-    return USUAL_DIALECT if USUAL_DIALECT in fitting else min(fitting, default="")
+def dialect_evidence(dialects: Mapping[str, Dialect], chosen: str, published: Iterable[str]) -> str:
+    """
+    Which of the published names speak for the chosen dialect, and which for others: `told by 3 of 8 names of guide
+    (a, b, c); against it speak 1 of 15 names of engram-0.1 (d)`.
+    """
+    seen = frozenset(published)
+    found = {name: sorted(seen.intersection(dialect.detect)) for name, dialect in dialects.items()
+             if name != NODE_DIALECT}  # fmt: skip
+    said = {name: f"{len(names)} of {len(dialects[name].detect)} names of {name} ({_listed(names)})"
+            for name, names in sorted(found.items()) if names}  # fmt: skip
+    against = [text for name, text in said.items() if name != chosen]
+    told = f"told by {said[chosen]}" if chosen in said else "told by none of its names"
+    return f"{told}; against it speak {', '.join(against)}" if against else f"{told}; nothing speaks against it"
+
+
+def interfaces(dialects: Mapping[str, Dialect]) -> dict[str, Interface]:
+    """How servers are asked, by dialect; an exporter of host metrics may be named as well, and is never guessed."""
+    return {
+        name: Interface(
+            metrics_path=one.metrics_path,
+            metrics_format=one.metrics_format,
+            exposition_path=one.exposition_path,
+            paths=(HEALTH, *http_paths(one)),
+            config_files=one.config_files,
+        )
+        for name, one in sorted(dialects.items())
+    }

@@ -14,7 +14,9 @@ from engram_diagnose.collectors.parse.alerts import facts_of_alerts
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.endpoints import HEALTH, facts_of_endpoints, facts_of_health
 from engram_diagnose.collectors.parse.engram_json import absent_metrics, expected_metrics, facts_of_engram_json
+from engram_diagnose.collectors.parse.knowledge import MEASURING, NO_KNOWLEDGE, Knowledge
 from engram_diagnose.collectors.parse.local import LOCAL_FACTS, facts_of_host, facts_of_local
+from engram_diagnose.collectors.parse.recalls import facts_of_recalls
 from engram_diagnose.collectors.prometheus.facts import facts_of_scrapes, facts_of_series
 from engram_diagnose.collectors.prometheus.functions import semantics_of
 from engram_diagnose.collectors.prometheus.labels import label
@@ -35,7 +37,7 @@ _END_OF_TIME: Final = 253_402_300_800.0
 """The year 10,000, in seconds since 1970."""
 
 _NO_COLLECTOR: Final[Mapping[str, str]] = {
-    "perf": "this release has no collector for hardware counters and profiles",
+    "perf": "nobody looked: a profile does",
     "kernels": "this release has no microbenchmarks",
     "alert": "no alert started this diagnosis",
     "operator": "the operator has not said",
@@ -43,17 +45,20 @@ _NO_COLLECTOR: Final[Mapping[str, str]] = {
 """By a fact's origin: why nobody has asked for it."""
 
 
-def facts_of_bundle(bundle: Bundle, catalogue: Catalogue, wanted: Iterable[str]) -> list[Fact]:
+def facts_of_bundle(
+    bundle: Bundle, catalogue: Catalogue, wanted: Iterable[str], *, knowledge: Knowledge = NO_KNOWLEDGE
+) -> list[Fact]:
     """
     The facts a bundle holds, and an unknown one, with its reason, for each wanted name that it does not.
 
+    `knowledge` tells how counters and profiles are read; without it they stay unread, and what they tell unknown.
     Depends on nothing but its arguments, so that a bundle tells the same story wherever it is read. Raises
     `BundleError` for times that no calendar has.
     """
     for time in (bundle.time, *(answer.time for answer in bundle.answers)):
         if not 0 <= time < _END_OF_TIME:
             raise BundleError(f"the bundle holds {time:g}, which is no time in seconds since 1970; collect it again")
-    return _Reading(bundle, catalogue, tuple(sorted(set(wanted)))).facts()
+    return _Reading(bundle, catalogue, tuple(sorted(set(wanted))), knowledge).facts()
 
 
 def facts_of_before(bundle: Bundle, catalogue: Catalogue, names: Iterable[str]) -> list[Fact]:
@@ -62,13 +67,20 @@ def facts_of_before(bundle: Bundle, catalogue: Catalogue, names: Iterable[str]) 
 
     None where nothing was collected of it: only what keeps a history can tell.
     """
-    reading = _Reading(bundle, catalogue, tuple(f"{name}{BEFORE}" for name in sorted(set(names)) if "@" not in name))
+    reading = _Reading(
+        bundle,
+        catalogue,
+        tuple(f"{name}{BEFORE}" for name in sorted(set(names)) if not name.endswith((BEFORE, BASELINE))),
+    )
     return [replace(fact, name=fact.name.removesuffix(BEFORE)) for fact in reading.before()]
 
 
 class _Reading:
-    def __init__(self, bundle: Bundle, catalogue: Catalogue, wanted: tuple[str, ...]) -> None:
+    def __init__(
+        self, bundle: Bundle, catalogue: Catalogue, wanted: tuple[str, ...], knowledge: Knowledge = NO_KNOWLEDGE
+    ) -> None:
         self._bundle = bundle
+        self._knowledge = knowledge
         self._catalogue = catalogue
         self._wanted = wanted
         self._dialect = catalogue.dialects[bundle.dialect if bundle.dialect in catalogue.dialects else USUAL_DIALECT]
@@ -80,8 +92,10 @@ class _Reading:
 
     def facts(self) -> list[Fact]:
         # The last known one stands: what was measured on the host itself goes before what an exporter says of it.
-        facts = [*self._metrics(), *self._direct(), *self._local(), *self._configuration(), *self._statements()]
-        facts += [*self._telemetry, *self._kept(), *self._alerts()]
+        # Recalls of our own come first: they only stand in for what a server records of its clients'.
+        facts = [*facts_of_recalls(self._bundle.answers), *self._metrics(), *self._direct(), *self._local()]
+        facts += [*self._configuration(), *self._statements()]
+        facts += [*self._deep(), *self._telemetry, *self._kept(), *self._alerts()]
         return facts + self._rest(facts)
 
     # Prometheus
@@ -173,6 +187,17 @@ class _Reading:
         names = {fact.name for fact in host}
         return [*host, *(fact for fact in facts if fact.name not in names)]
 
+    def _deep(self) -> list[Fact]:
+        """What programs that measure were asked, as far as it is known or wanted."""
+        answers = self._bundle.answers
+        absent = next((one for one in reversed(self._bundle.of("target")) if not one.answered), None)
+        if absent is None and not any(one.collector in MEASURING or one.collector == "collection" for one in answers):
+            return []
+        from engram_diagnose.collectors.parse.deep import facts_of_deep  # a tenth of a diagnosis, and seldom needed
+
+        wanted = frozenset(self._wanted)
+        return [fact for fact in facts_of_deep(answers, self._knowledge) if fact.known or fact.name in wanted]
+
     def _direct(self) -> list[Fact]:
         answers = self._bundle.of("http")
         facts = facts_of_endpoints(answers, self._dialect) if answers else []
@@ -229,6 +254,7 @@ class _Reading:
     def _kept(self) -> list[Fact]:
         """The dialect, and what of its promises the metrics keep."""
         named = self._recorded("telemetry.dialect", self._dialect.name, "dialect of the bundle")
+        named = replace(named, quality=_text(self._bundle.options.get("dialect_told")))
         host = self._metrics_host
         return [named, *facts_of_promise(self._promise, self._dialect, host=host, time=named.time)]
 

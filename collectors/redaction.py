@@ -39,7 +39,9 @@ _NAME_KEYS = (
     "instance|nodename|node|hostname|host|pod|namespace|cluster|container|service|replica|"
     "job|prometheus|exported_instance|peer|advertise_addr|node_id|cluster_name"
 )
-_PSEUDONYM = re.compile(r"(?:addr|host|name|path|space)-[0-9a-f]{8}")
+_PSEUDONYM = re.compile(r"(?:addr|host|label|name|path|space)-[0-9a-f]{8}")
+_LONGEST_NAME = 100
+_LONGEST_PATTERN = 200
 _STRING = r'"((?:[^"\\\n]|\\.)*)"'
 _ESCAPED = r'\\"((?:[^"\\\n]|\\[^"])*)\\"'
 _FOUR = re.compile(r"(?<![\w.-])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w-]|\.[0-9])")
@@ -63,14 +65,43 @@ _NAMES = _keyed(_NAME_KEYS)
 _LISTS = re.compile(r'(?<![\w.])("?(?:bootstrap_spaces|seed_nodes|peers)"?\s{0,8}[:=]\s{0,8}\[)([^\]]*)(\])')
 
 
+_LABELLED = _keyed(rf"[A-Za-z_][\w.]{{0,{_LONGEST_NAME}}}")
+"""Any key with its value."""
+_KEY = re.compile(r"[A-Za-z_][\w.]*")
+
+
+class LabelPatternError(ValueError):
+    """A pattern for names of labels that is none."""
+
+
+def label_names(patterns: Iterable[str]) -> tuple[re.Pattern[str], ...]:
+    """
+    Patterns for whole names of labels, `tenant.*` for `tenant` and `tenant_id`.
+
+    Raises `LabelPatternError` for one that cannot be read.
+    """
+    return tuple(map(_label_name, patterns))
+
+
+def _label_name(pattern: str) -> re.Pattern[str]:
+    try:
+        if not pattern or len(pattern) > _LONGEST_PATTERN:
+            raise re.error("empty, or longer than a name of a label")
+        return re.compile(pattern)
+    except (re.error, RecursionError, OverflowError) as error:
+        what = f"{pattern[:40]!r} is no pattern for names of labels ({error})"
+        raise LabelPatternError(f"{what}; write 'tenant.*' for tenant and tenant_id") from None
+
+
 class Pseudonyms:
     """
     Replaces what identifies a site, consistently. `key` makes it impossible to guess a name from
-    its pseudonym.
+    its pseudonym. `labels` are patterns for names of labels whose values are replaced as well.
     """
 
-    def __init__(self, key: str, *, hosts: Iterable[str] = ()) -> None:
+    def __init__(self, key: str, *, hosts: Iterable[str] = (), labels: Iterable[str] = ()) -> None:
         self._key = key.encode("utf-8", "surrogatepass")
+        self._labels = label_names(labels)
         names = sorted({h for h in hosts if h not in _PUBLIC_NAMES}, key=lambda h: (-len(h), h))
         pattern = "|".join(re.escape(name) for name in names)
         self._hosts = re.compile(rf"(?<![\w.-])(?:{pattern})(?![\w-])") if names else None
@@ -87,6 +118,9 @@ class Pseudonyms:
 
     def text(self, text: str) -> str:
         """The text with everything replaced."""
+        if self._labels:
+            for pattern in _LABELLED:
+                text = pattern.sub(self._label, text)
         for pattern in _SPACES:
             text = pattern.sub(lambda found: self._value("space", found), text)
         text = _LISTS.sub(self._list, text)
@@ -101,9 +135,22 @@ class Pseudonyms:
 
     def value(self, key: str, text: str) -> str:
         """The text as the value of a key: `job` and `space` say by themselves what they name."""
+        if self._hides(key):
+            return self.of("label", text)
         if re.fullmatch(_SPACE_KEYS, key):
             return self.of("space", text)
         return self.text(self._endpoint("name", text) if re.fullmatch(_NAME_KEYS, key) else text)
+
+    def _hides(self, name: str) -> bool:
+        return any(pattern.fullmatch(name) for pattern in self._labels)
+
+    def _label(self, found: re.Match[str]) -> str:
+        name = _KEY.search(found.group(1))
+        if name is None or not found.group(2) or not self._hides(name.group()):
+            return found.group()
+        lead = found.group(1)
+        rest = found.group()[len(lead) :]
+        return lead + rest.replace(found.group(2), self.of("label", _unescaped(found.group(2))))
 
     def _value(self, kind: str, found: re.Match[str]) -> str:
         lead, value = found.group(1), found.group(2)

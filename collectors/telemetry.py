@@ -8,8 +8,9 @@ from itertools import pairwise
 from typing import Final
 
 from engram_diagnose.collectors.prometheus.expression import selectors_in
+from engram_diagnose.collectors.prometheus.nativised import base_name
 from engram_diagnose.collectors.prometheus.promql import PromqlError, parse, with_window
-from engram_diagnose.collectors.prometheus.series import UP, Series, SeriesStore
+from engram_diagnose.collectors.prometheus.series import UP, SeriesStore, Timed
 from engram_diagnose.engine.facts.catalogue import Dialect
 from engram_diagnose.engine.facts.fact import Fact, point
 
@@ -35,7 +36,8 @@ def promised_series(dialect: Dialect, store: SeriesStore) -> Promise:
     """Of the series a dialect reads: all but those its documentation does not name (`invented`)."""
     texts = {source.promql or source.counter for source in dialect.sources.values() if not source.invented}
     expected = frozenset(name for text in texts if text for name in _names_in(text)) - {UP}
-    return Promise(expected, expected.intersection(store.by_name))
+    native = (name for name in expected if base_name(name) in store.native)
+    return Promise(expected, expected.intersection(store.by_name).union(native))
 
 
 def _names_in(text: str) -> Iterable[str]:
@@ -83,8 +85,8 @@ def facts_of_freshness(store: SeriesStore, *, at: float, window: float, host: st
     return [*facts, _fact("telemetry.scrape_coverage", min(1.0, (beyond - first) / due), at, host, window)]
 
 
-def _told_by(store: SeriesStore) -> Iterable[Series]:
-    return store.named(UP) or [series for group in store.by_name.values() for series in group]
+def _told_by(store: SeriesStore) -> Iterable[Timed]:
+    return store.named(UP) or store.every
 
 
 def _fact(name: str, figure: float, at: float, host: str, window: float) -> Fact:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import os
 import posixpath
+import re
 from dataclasses import replace
 
 from engram_diagnose.collectors.capture.answer import Answer
@@ -25,14 +26,18 @@ _MEMORY = (
     "memory.failcnt",
     "memory.stat",
 )
+_PIDS = ("pids.max", "pids.current")
 _PRESSURE = ("cpu.pressure", "memory.pressure", "io.pressure")
+
+_USED = re.compile("inactive_file|^pgscan_direct ")
+"""Of the sixty lines of `memory.stat`."""
 
 _LEVELS = 32
 
 
 def cgroup_moving(machine: Machine, pid: int) -> list[Answer]:
     """
-    One snapshot of `cgroup/cpu`, `cgroup/memory` and `cgroup/pressure`.
+    One snapshot of `cgroup/cpu`, `cgroup/memory`, `cgroup/pids` and `cgroup/pressure`.
 
     Each line is `LEVEL/file:line`; level 0 is the process's own group, 1 its parent. The first
     line is `version:1` or `version:2`. A limit anywhere on the way to the root holds. The groups'
@@ -40,7 +45,7 @@ def cgroup_moving(machine: Machine, pid: int) -> list[Answer]:
     """
     membership = read(machine.proc(f"{pid}/cgroup"))
     mounts = read(machine.proc("self/mountinfo"))
-    wanted = (("cpu", _CPU), ("memory", _MEMORY), ("pressure", _PRESSURE))
+    wanted = (("cpu", _CPU), ("memory", _MEMORY), ("pids", _PIDS), ("pressure", _PRESSURE))
     answers = []
     for kind, files in wanted:
         broken = next((r for r in (membership, mounts) if r.body is None), None)
@@ -108,6 +113,6 @@ def _level(number: int, folder: str, files: tuple[str, ...]) -> list[str]:
     lines = []
     for file in files:
         body = read(os.path.join(folder, file)).body or ""
-        kept = [line for line in body.splitlines() if file != "memory.stat" or "inactive_file" in line]
+        kept = [line for line in body.splitlines() if file != "memory.stat" or _USED.search(line)]
         lines += [f"{number}/{file}:{line}" for line in kept]
     return lines

@@ -14,10 +14,10 @@ from engram_diagnose.collectors.capture import (
     perf_stat,
     perf_trace,
 )
-from engram_diagnose.collectors.capture.guard import Guard, Stop
+from engram_diagnose.collectors.capture.guard import Guard
 from engram_diagnose.collectors.capture.local import capture_local
 from engram_diagnose.collectors.capture.running import costs, run_steps
-from engram_diagnose.collectors.capture.step import Context, Step
+from engram_diagnose.collectors.capture.step import Context, Step, Stop
 from engram_diagnose.collectors.capture.target import NoTarget
 
 TYPE_CHECKING = False
@@ -73,7 +73,7 @@ def capture_target(
     collecting cost.
     """
     if isinstance(target, NoTarget):
-        return capture_local(machine, target)
+        return capture_local(machine, target, limits=limits)
     context = Context(machine, target, seconds, Stop(), limits, events)
     began, used = machine.now(), _own_cpu()
     with Guard(machine, limits, context.stop) as guard:
@@ -88,24 +88,37 @@ def _own_cpu() -> float:
     return time.process_time()
 
 
-def _watched(
-    context: Context, data_dir: str, *, profile: bool, progress: Callable[[str], None]
-) -> list[Answer]:
+def _watched(context: Context, data_dir: str, *, profile: bool, progress: Callable[[str], None]) -> list[Answer]:
     def local(of: Context) -> list[Answer]:
-        return capture_local(of.machine, of.target, data_dir=data_dir, seconds=of.seconds, stop=of.stop)
+        return capture_local(
+            of.machine, of.target, limits=of.limits, data_dir=data_dir, seconds=of.seconds, stop=of.stop
+        )
 
     files = Step("process and host", "what /proc and /sys tell", "reads of 12 to 60 µs each", local)
     steps = (files, *BESIDE, *(PROFILE if profile else ()))
-    budget = context.limits["profile_budget" if profile else "budget"]
+    budget = _budget(context, profile=profile)
     return run_steps(context, steps, seconds=budget, progress=_said(progress, context))
+
+
+def _budget(context: Context, *, profile: bool) -> float:
+    """
+    Seconds for all of it. Who says that it is to be watched for longer than usual means it: counting and then
+    recording takes twice as much more, and a long recording is still to be read back.
+    """
+    limits, kind = context.limits, "profile_" if profile else ""
+    longer = 2 * max(0.0, context.seconds - limits[f"{kind}watch"])
+    return max(limits[f"{kind}budget"] + longer, context.seconds + limits["follow_up"])
 
 
 def _afterwards(context: Context, began: float, progress: Callable[[str], None]) -> list[Answer]:
     answers: list[Answer] = []
     short = replace(context, seconds=min(context.seconds, context.limits["follow_up"]))
+    budget = _budget(context, profile=True)
     for group in AFTERWARDS:
-        left = began + context.limits["profile_budget"] - context.machine.now()
-        answers += run_steps(short, group, seconds=max(0.0, left), progress=_said(progress, short))
+        left = began + budget - context.machine.now()
+        if left <= 0:
+            context.stop.because(f"the {budget:g} s of a profile were over")
+        answers += run_steps(short, group, seconds=left, progress=_said(progress, short))
     return answers
 
 

@@ -7,6 +7,7 @@ import re
 import threading
 
 from engram_diagnose.collectors.capture.reading import Reading, read
+from engram_diagnose.collectors.capture.step import Stop
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -16,20 +17,8 @@ if TYPE_CHECKING:
     from engram_diagnose.collectors.capture.machine import Machine
 
 _RESOURCES = ("cpu", "memory", "io")
-_LOOKS_IN_A_ROW = 2
-"""One look may catch a single hiccup."""
-
-
-class Stop(threading.Event):
-    """Set when collecting has to end at once; `why` is the reason, as a clause."""
-
-    why = "collecting was stopped"
-
-    def because(self, why: str) -> None:
-        """Set it, for the first reason that was given."""
-        if not self.is_set():
-            self.why = why
-            self.set()
+_FIRST_LOOKS = 2
+"""How many looks tell what is usual; the kernel's own mean lags behind a load that has just begun."""
 
 
 def pressure_totals(machine: Machine) -> dict[str, float]:
@@ -55,8 +44,9 @@ class Guard:
     """
     Ends a collection when pressure on the host rises by more than `limits` allow above what it was before.
 
-    What was there before is the mean of the first look. A look is the share of the time since the last one in which
-    some task waited; two in a row count. Used as a context manager, it looks from a thread of its own.
+    What was there before is the kernel's mean over ten seconds, or what the first looks saw, whichever is more. A look
+    is the share of the time since the last one in which some task waited; as many in a row count as the limit
+    `looks_in_a_row` says. Used as a context manager, it looks from a thread of its own.
     """
 
     def __init__(self, machine: Machine, limits: Mapping[str, float], stop: Stop) -> None:
@@ -68,6 +58,7 @@ class Guard:
         self._before: dict[str, float] = {}
         self._highest: dict[str, float] = {}
         self._above: dict[str, int] = {}
+        self._looks = 0
         self._last: tuple[float, dict[str, float]] | None = None
 
     def __enter__(self) -> Guard:
@@ -76,12 +67,19 @@ class Guard:
         if available is not None and available < least:
             free, wanted = available / 2**20, least / 2**20
             self._stop.because(f"only {free:.0f} MiB of memory are available, and {wanted:.0f} MiB are to be left")
-        self._thread.start()
+        try:
+            self._thread.start()
+        except RuntimeError as error:  # no room for one more thread: unwatched, nothing is looked at
+            self._stop.because(f"nobody can watch the host's pressure meanwhile: {error}")
+        except BaseException:  # interrupted once it was begun: nobody else would end it
+            self._over.set()
+            raise
         return self
 
     def __exit__(self, *_: object) -> None:
         self._over.set()
-        self._thread.join()
+        if self._thread.is_alive():
+            self._thread.join()
 
     def answer(self) -> Answer:
         """What it saw: shares before and at most, by resource, and why it ended the collection, if it did."""
@@ -115,11 +113,15 @@ class Guard:
         return found
 
     def _judge(self, seconds: float, old: Mapping[str, float], new: Mapping[str, float]) -> None:
+        self._looks += 1
         for resource in sorted(new.keys() & old.keys() & self._before.keys()):
             share = min(1.0, max(0.0, new[resource] - old[resource]) / seconds)
             self._highest[resource] = max(share, self._highest.get(resource, 0.0))
+            if self._looks <= _FIRST_LOOKS:
+                self._before[resource] = max(share, self._before[resource])
+                continue
             rise = self._limits[f"{resource}_pressure_rise"]
             self._above[resource] = self._above.get(resource, 0) + 1 if share > self._before[resource] + rise else 0
-            if self._above[resource] >= _LOOKS_IN_A_ROW:
+            if self._above[resource] >= self._limits["looks_in_a_row"]:
                 was, now = self._before[resource], share
                 self._stop.because(f"{resource} pressure on the host rose from {was:.0%} to {now:.0%} meanwhile")

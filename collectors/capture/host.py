@@ -8,8 +8,9 @@ import platform
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.machine import Machine
 from engram_diagnose.collectors.capture.reading import Reading, gather, read
+from engram_diagnose.collectors.capture.smbios import memory_devices
 
-_STATIC = ("version", "swaps", "sys/kernel/numa_balancing")
+_STATIC = ("version", "swaps", "sys/kernel/numa_balancing", "sys/kernel/threads-max", "sys/kernel/pid_max")
 _MOVING = (
     "stat",
     "meminfo",
@@ -22,6 +23,8 @@ _MOVING = (
     "pressure/io",
 )
 _NETWORK = ("net/dev", "net/snmp")
+
+_HUGE_PAGES = ("kernel/mm/transparent_hugepage/enabled", "kernel/mm/transparent_hugepage/defrag")
 
 TOPOLOGY = (
     "online",
@@ -55,8 +58,8 @@ def host_static(machine: Machine) -> list[Answer]:
     answers.append(machine.answer("host", "uname", Reading(_uname())))
     answers.append(machine.answer("host", "sysconf", Reading(_sysconf())))
     answers.append(machine.answer("host", "container", _container(machine)))
-    mode = "kernel/mm/transparent_hugepage/enabled"
-    answers.append(machine.file("host", f"/sys/{mode}", machine.sys(mode)))
+    answers += [machine.file("host", f"/sys/{mode}", machine.sys(mode)) for mode in _HUGE_PAGES]
+    answers.append(machine.answer("host", "memory devices", memory_devices(machine)))
     answers.append(_tree(machine, "devices/system/cpu", TOPOLOGY))
     answers.append(_tree(machine, "devices/system/node", NODES))
     answers.append(_tree(machine, "class/net", LINKS))

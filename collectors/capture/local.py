@@ -16,45 +16,48 @@ from engram_diagnose.collectors.capture.process import (
 )
 from engram_diagnose.collectors.capture.storage import storage
 from engram_diagnose.collectors.capture.target import LocalTarget, NoTarget, target_answer
-from engram_diagnose.collectors.capture.threads import MOST_READS, StateSamples, threads_moving
+from engram_diagnose.collectors.capture.threads import ThreadWatch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
-WINDOW_SECONDS = 5.0
-_SAMPLE_SECONDS = 0.1
+    import threading
+    from collections.abc import Callable, Mapping
 
 
 def capture_local(
     machine: Machine,
     target: LocalTarget | NoTarget,
     *,
+    limits: Mapping[str, float],
     data_dir: str = "",
-    seconds: float = WINDOW_SECONDS,
-    sleep: Callable[[float], None] = time.sleep,
+    seconds: float | None = None,
+    stop: threading.Event | None = None,
+    sleep: Callable[[float], object] | None = None,
 ) -> list[Answer]:
     """
     The target, then host, storage, process and cgroup; host and process counters twice, `seconds`
     apart.
 
-    Without a target only that is said: the host of another process is no evidence. A process that
-    ends or is replaced meanwhile leaves TARGET_GONE in the place of its second snapshot.
+    `limits` are those of `rules/catalogue/collection.yaml`: how many threads and states are read, above which size
+    mappings are not walked, and how long is watched where `seconds` are not given. Once `stop` is set the second
+    snapshot is taken at once. Without a target only that is said: the host of another process is no evidence. A
+    process that ends or is replaced meanwhile leaves TARGET_GONE in the place of its second snapshot.
     """
     answers = [target_answer(machine, target)]
     if isinstance(target, NoTarget):
         return answers
     answers += host_static(machine)
     answers += storage(machine, data_dir, pid=target.pid)
-    answers += _pinned(machine, target, process_static(machine, target.pid))
-    return answers + _window(machine, target, seconds, sleep)
+    answers += _pinned(machine, target, process_static(machine, target.pid, limits=limits))
+    watched = limits["watch"] if seconds is None else seconds
+    return answers + _Window(machine, target, limits, stop, sleep).watch(watched)
 
 
 def capture_host(
     machine: Machine,
     *,
     data_dir: str = "",
-    seconds: float = WINDOW_SECONDS,
+    seconds: float = 0.0,
     sleep: Callable[[float], None] = time.sleep,
 ) -> list[Answer]:
     """
@@ -69,30 +72,43 @@ def capture_host(
     return first + host_moving(machine)
 
 
-def _window(machine: Machine, target: LocalTarget, seconds: float, sleep: Callable[[float], None]) -> list[Answer]:
-    start = machine.now()
-    before = _snapshot(machine, target)
-    samples = StateSamples(machine, target.pid)
-    _sample_until(machine, samples, start + seconds, sleep)
-    after = _snapshot(machine, target)
-    return before + after + _pinned(machine, target, [samples.answer()])
+class _Window:
+    """Two snapshots with sampled states in between, as long as nobody stops it."""
 
+    def __init__(
+        self,
+        machine: Machine,
+        target: LocalTarget,
+        limits: Mapping[str, float],
+        stop: threading.Event | None,
+        sleep: Callable[[float], object] | None,
+    ) -> None:
+        self._machine = machine
+        self._target = target
+        self._stop = stop
+        self._sleep = sleep or (time.sleep if stop is None else stop.wait)
+        self._threads = ThreadWatch(machine, target.pid, limits)
 
-def _sample_until(machine: Machine, samples: StateSamples, end: float, sleep: Callable[[float], None]) -> None:
-    """Sample thread states every 0.1 s, as long as that costs less than `MOST_READS` reads."""
-    left = MOST_READS
-    while left > 0 and machine.now() < end:
-        left -= max(1, samples.take())
-        sleep(max(0.0, min(_SAMPLE_SECONDS, end - machine.now())))
-    sleep(max(0.0, end - machine.now()))
+    def watch(self, seconds: float) -> list[Answer]:
+        start = self._machine.now()
+        before = self._snapshot()
+        self._sample(start + seconds, seconds)
+        after = self._snapshot()
+        return before + after + _pinned(self._machine, self._target, [self._threads.states()])
 
+    def _sample(self, end: float, seconds: float) -> None:
+        """Look at the threads' states in turns, evenly over the time there is."""
+        while self._machine.now() < end and not (self._stop is not None and self._stop.is_set()):
+            pause = self._threads.pause(self._threads.take(), seconds)
+            self._sleep(max(0.0, min(pause, end - self._machine.now())))
 
-def _snapshot(machine: Machine, target: LocalTarget) -> list[Answer]:
-    process = process_moving(machine, target.pid)
-    process.append(threads_moving(machine, target.pid))
-    process += cgroup_moving(machine, target.pid)
-    host = host_moving(machine, pid=target.pid)
-    return _pinned(machine, target, process) + host
+    def _snapshot(self) -> list[Answer]:
+        machine, target = self._machine, self._target
+        process = process_moving(machine, target.pid)
+        process.append(self._threads.snapshot())
+        process += cgroup_moving(machine, target.pid)
+        host = host_moving(machine, pid=target.pid)
+        return _pinned(machine, target, process) + host
 
 
 def _pinned(machine: Machine, target: LocalTarget, answers: list[Answer]) -> list[Answer]:

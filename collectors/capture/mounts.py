@@ -10,7 +10,7 @@ from dataclasses import dataclass
 class Mount:
     """
     One line of mountinfo: device as `major:minor`, root within the file system, where, type,
-    source, options.
+    source, options of the file system, and flags of this mount of it.
     """
 
     device: str
@@ -19,6 +19,7 @@ class Mount:
     type: str
     source: str
     options: str
+    flags: str = ""
 
 
 def parse_mounts(text: str) -> list[Mount]:
@@ -36,8 +37,9 @@ def _mount(line: str) -> Mount | None:
     if not dash or len(fields) < 5 or len(tail) < 2:
         return None
     options = tail[2] if len(tail) > 2 else ""
+    flags = fields[5] if len(fields) > 5 else ""
     point, root = unescape(fields[4]), unescape(fields[3])
-    return Mount(fields[2], root, point, tail[0], unescape(tail[1]), options)
+    return Mount(fields[2], root, point, tail[0], unescape(tail[1]), options, flags)
 
 
 def unescape(text: str) -> str:

@@ -8,7 +8,14 @@ import re
 from engram_diagnose.collectors.capture.reading import Reading, entries
 from engram_diagnose.collectors.capture.step import Step
 from engram_diagnose.collectors.capture.tool import find_tool, run_tool, scratch
-from engram_diagnose.collectors.capture.tracepoints import START_SECONDS, gone, pinned, refusal, target_is_there
+from engram_diagnose.collectors.capture.tracepoints import (
+    START_SECONDS,
+    gone,
+    pinned,
+    refusal,
+    target_is_there,
+    too_many_opened,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -23,6 +30,9 @@ REPORT = "perf c2c report"
 
 LINES_KEPT = 8
 """Cache lines whose accesses are kept: the report's first are the most contended."""
+
+EVENTS_OPENED = 2
+"""What perf samples memory accesses by: loads and stores, or loads and what goes with them."""
 
 _DEVICES = "bus/event_source/devices"
 _CORE = re.compile(r"(?:cpu|cpu_core|cpu_atom|armv8.*|armv9.*|arm_.*pmu.*)")
@@ -59,6 +69,7 @@ def refused_precise(run: ToolRun, machine: Machine) -> Reading | None:
 def look_at_lines(context: Context) -> list[Answer]:
     """The report on shared cache lines, or why there is none."""
     refused = gone(context) if not target_is_there(context) else lacking_precise(context.machine)
+    refused = refused or too_many_opened(context, EVENTS_OPENED)
     if refused:
         return [context.machine.answer(COLLECTOR, REPORT, refused)]
     with scratch() as folder:

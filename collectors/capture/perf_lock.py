@@ -42,8 +42,6 @@ WAITS = "futex waits"
 """The answer with what waiting cost, by address."""
 
 _COUNT_SECONDS = 1.0
-_FOLLOW_UP_SECONDS = 2.0
-_TRACED_RATE = 50_000.0
 _LEAST_SECONDS = 0.2
 _MOST_THREADS = 4096
 """bpftrace keeps that many entries of a map; beyond, it would lose threads without a word."""
@@ -135,7 +133,7 @@ def _waits(context: Context, counted: Reading) -> Reading:
     threads = len(threads_of(context))
     if threads > _MOST_THREADS:
         return Reading(None, "TOO_EXPENSIVE", f"{threads} threads; the waits of at most {_MOST_THREADS} are kept apart")
-    limit = context.limits.get("traced_futex_rate", _TRACED_RATE)
+    limit = context.limits["traced_futex_rate"]
     traced = _by_bpftrace(context, seconds=_traced_seconds(context, rate, limit))
     if traced.body is not None or traced.reason in ("TARGET_GONE", "BUDGET"):
         return traced
@@ -147,7 +145,7 @@ def _waits(context: Context, counted: Reading) -> Reading:
 
 def _traced_seconds(context: Context, rate: float, limit: float) -> float:
     """As long as a look may take, or as it takes to see as many calls as at the limit."""
-    longest = min(context.seconds, context.limits.get("follow_up", _FOLLOW_UP_SECONDS))
+    longest = min(context.seconds, context.limits["follow_up"])
     return max(_LEAST_SECONDS, longest * min(1.0, limit / rate))
 
 

@@ -12,6 +12,7 @@ from engram_diagnose.collectors.capture.tracepoints import (
     count_events,
     gone,
     lacking_events,
+    lost,
     pinned,
     refusal,
     target_is_there,
@@ -31,7 +32,6 @@ CONTENTION = "perf lock contention"
 _EVENT = "lock:contention_begin"
 _COUNT_SECONDS = 0.5
 _WATCH_SECONDS = 1.0
-_TRACED_RATE = 50_000.0
 
 
 def look_at_kernel_locks(context: Context) -> list[Answer]:
@@ -61,7 +61,7 @@ def _contention(context: Context) -> Reading:
         return Reading(None, "NOT_COUNTED", "contended kernel locks were not counted")
     if not contended:
         return Reading(_head(context, seconds))
-    limit = context.limits.get("traced_futex_rate", _TRACED_RATE)
+    limit = context.limits["traced_futex_rate"]
     if contended / seconds > limit:
         detail = f"{contended / seconds:.0f} contended kernel locks/s, at most {limit:.0f} are recorded one by one"
         return Reading(None, "TOO_EXPENSIVE", detail)
@@ -86,7 +86,8 @@ def _recorded(context: Context, data: str) -> Reading:
     printed = run_tool(["perf", "lock", "contention", "-i", data], seconds=2 * START_SECONDS, stop=context.stop)
     context.spending.add("perf lock contention", printed.cpu_seconds)
     # Versions differ in whether the table goes to stdout or to stderr.
-    return refusal(printed, context.machine) or Reading(_head(context, seconds) + printed.output + printed.errors)
+    said = Reading(_head(context, seconds) + printed.output + printed.errors)
+    return lost(recorded, printed) or refusal(printed, context.machine) or said
 
 
 def _head(context: Context, seconds: float) -> str:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import os
 import re
 
-from engram_diagnose.collectors.capture.perf_c2c import lacking_precise, refused_precise
+from engram_diagnose.collectors.capture.perf_c2c import EVENTS_OPENED, lacking_precise, refused_precise
 from engram_diagnose.collectors.capture.reading import Reading, read
 from engram_diagnose.collectors.capture.step import Step
 from engram_diagnose.collectors.capture.tool import run_tool, scratch
-from engram_diagnose.collectors.capture.tracepoints import START_SECONDS, gone, pinned, refusal, target_is_there
+from engram_diagnose.collectors.capture.tracepoints import (
+    START_SECONDS,
+    gone,
+    pinned,
+    refusal,
+    target_is_there,
+    too_many_opened,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -27,6 +34,7 @@ _SCRIPT_SECONDS = 15.0
 def look_at_loads(context: Context) -> list[Answer]:
     """The latency of sampled loads by where they were served, or why it is not known."""
     refused = gone(context) if not target_is_there(context) else lacking_precise(context.machine)
+    refused = refused or too_many_opened(context, EVENTS_OPENED)
     if refused:
         return [context.machine.answer(COLLECTOR, LOADS, refused)]
     with scratch() as folder:

@@ -16,8 +16,6 @@ from engram_diagnose.collectors.capture.tool import ToolRun, find_tool, run_tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from engram_diagnose.collectors.capture.answer import Answer
     from engram_diagnose.collectors.capture.machine import Machine
     from engram_diagnose.collectors.capture.step import Context
@@ -26,19 +24,6 @@ STACKS = "perf record"
 CODE = "objdump"
 COLLECTOR = "profile"
 
-# Used until rules/catalogue/collection.yaml has them; the reasons stand beside.
-_LIMITS: Mapping[str, float] = {
-    "sample_rate": 99.0,
-    "stacks": 4000,
-    # A share is known to within 1 point from 10,000 samples. More would only take time and memory to read.
-    "profile_samples": 20_000,
-    # 20,000 samples with 40 frames of 80 characters.
-    "profile_text": 64 << 20,
-    # What the stacks of a bundle may take before it is compressed, to about a twentieth.
-    "profile_stacks_text": 6 << 20,
-    # perf opens one counter for each thread on each CPU, 15 µs and 1 kB of the kernel's memory each.
-    "profile_counters": 16_384,
-}
 _SLOWEST_RATE = 9
 _CLOCK = "cpu-clock"
 _ANOTHER_WAY = ("EVENT_UNSUPPORTED", "PARANOID", "PTRACE_DENIED", "SECCOMP")
@@ -137,16 +122,12 @@ def _lives(context: Context) -> bool:
     return start_ticks(context.target.pid, proc_root=context.machine.proc_root) == context.target.start_ticks
 
 
-def _limit(context: Context, name: str) -> float:
-    return float(context.limits.get(name, _LIMITS[name]))
-
-
 def _plans(context: Context, call_graph: str) -> list[_Plan]:
     """The ways to record, the best first."""
     cpus = _cpus(context.machine)
     threads = len(entries(context.machine.proc(f"{context.target.pid}/task"))) or 1
     ways = [True] if threads > cpus and _may_see_all(context.machine) else []
-    ways += [False] if threads * cpus <= _limit(context, "profile_counters") else []
+    ways += [False] if threads * cpus <= context.limits["profile_counters"] else []
     events = ("cycles", _CLOCK) if _has_counters(context.machine) else (_CLOCK,)
     return [
         _Plan(event, _rate(context, cpus if whole else min(threads, cpus)), whole, call_graph, threads)
@@ -157,8 +138,8 @@ def _plans(context: Context, call_graph: str) -> list[_Plan]:
 
 def _rate(context: Context, running: int) -> int:
     """Samples a second and CPU: fewer where so many CPUs would give more than are read."""
-    most = _limit(context, "profile_samples") / (running * max(context.seconds, 1.0))
-    return max(_SLOWEST_RATE, int(min(_limit(context, "sample_rate"), most)))
+    most = context.limits["profile_samples"] / (running * max(context.seconds, 1.0))
+    return max(_SLOWEST_RATE, int(min(context.limits["sample_rate"], most)))
 
 
 def _may_see_all(machine: Machine) -> bool:
@@ -210,7 +191,7 @@ def _script(context: Context, data: str, folder: str) -> ToolRun:
 
 
 def _read(context: Context, arguments: list[str], folder: str) -> ToolRun:
-    run = run_tool(arguments, seconds=_READ_SECONDS, limit=int(_limit(context, "profile_text")), stop=context.stop,
+    run = run_tool(arguments, seconds=_READ_SECONDS, limit=int(context.limits["profile_text"]), stop=context.stop,
                    folder=folder)  # fmt: skip
     context.spending.add("perf script", run.cpu_seconds)
     return run
@@ -252,8 +233,8 @@ _REFUSALS = (
 
 def _body(context: Context, plan: _Plan, run: ToolRun, script: ToolRun, folded: Folded) -> str:
     """A line `# {…}` of what was recorded, then a line `frame;frame;frame count` for each stack."""
-    stacks = kept(folded, most=int(_limit(context, "stacks")),
-                  most_bytes=int(_limit(context, "profile_stacks_text")))  # fmt: skip
+    stacks = kept(folded, most=int(context.limits["stacks"]),
+                  most_bytes=int(context.limits["profile_stacks_text"]))  # fmt: skip
     lost = folded.lost or _lost_chunks(run.errors)
     head = {
         "call_graph": plan.call_graph,

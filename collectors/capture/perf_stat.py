@@ -9,7 +9,7 @@ import time
 
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.event_tables import table_for
-from engram_diagnose.collectors.capture.perf_plan import SOFTWARE, Asked, Round, rounds
+from engram_diagnose.collectors.capture.perf_plan import CLOCK, Asked, Round, rounds
 from engram_diagnose.collectors.capture.pmu_probe import Probed, gone, probe, probe_answer
 from engram_diagnose.collectors.capture.reading import Reading
 from engram_diagnose.collectors.capture.step import Context, Step
@@ -17,13 +17,9 @@ from engram_diagnose.collectors.capture.tool import ToolRun, run_tool
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    pass
 
 _TOOL = "perf stat"
-LEAST_ROUND_SECONDS = 0.5
-"""Counts of a shorter time say little, and starting perf would be most of it."""
-MOST_SHARE = 0.01
-"""Of one core, for as long as is counted: what all of collecting may take together at the defaults."""
 _RUN_SECONDS = 0.016
 _HANDLE_SECONDS = 20e-6
 """What perf takes to start and end, and for each event of each thread, which is a file to open, read and close."""
@@ -79,7 +75,7 @@ def _planned(context: Context, probed: Probed) -> tuple[list[Round], dict[str, l
         found = rounds(table, probed.devices, probed.core, user_only=user_only, of_host=of_host)
     kept: list[Round] = []
     left_out: dict[str, list[str]] = {}
-    for each in found or [Round(False, ())]:
+    for each in found:  # what only the kernel counts is told by /proc already
         refusal = _too_dear(context, kept, each) or _too_short(context, kept)
         if refusal:
             left_out.update(dict.fromkeys(each.groups, refusal))
@@ -90,7 +86,7 @@ def _planned(context: Context, probed: Probed) -> tuple[list[Round], dict[str, l
 
 def _too_dear(context: Context, kept: list[Round], each: Round) -> list[str]:
     """The reason, if counting this too would take more of a core than it may."""
-    most = context.limits.get("counting_share", MOST_SHARE) * context.seconds
+    most = context.limits["counting_share"] * context.seconds
     threads = _threads(context)
     own = _cost(each, threads)
     if own > most:
@@ -103,7 +99,7 @@ def _too_dear(context: Context, kept: list[Round], each: Round) -> list[str]:
 
 def _too_short(context: Context, kept: list[Round]) -> list[str]:
     """The reason, if there is no time for one more round."""
-    least = context.limits.get("least_count", LEAST_ROUND_SECONDS)
+    least = context.limits["least_count"]
     if kept and (len(kept) + 1) * least > context.seconds:
         return ["BUDGET", f"{context.seconds:g} s are too short to count all groups one after another"]
     return []
@@ -112,7 +108,7 @@ def _too_short(context: Context, kept: list[Round]) -> list[str]:
 def _cost(each: Round, threads: int) -> float:
     """Seconds of CPU time that perf takes for a round."""
     followed = 1 if each.of_host else threads
-    return _RUN_SECONDS + _HANDLE_SECONDS * followed * (len(each.asked) + len(_always(each)))
+    return _RUN_SECONDS + _HANDLE_SECONDS * followed * (len(each.asked) + 1)
 
 
 def _threads(context: Context) -> int:
@@ -120,11 +116,6 @@ def _threads(context: Context) -> int:
         return len(os.listdir(context.machine.proc(f"{context.target.pid}/task")))
     except OSError:
         return 1
-
-
-def _always(each: Round) -> Sequence[str]:
-    """What is counted beside the round's groups: how long the server ran, and more where there is nothing else."""
-    return SOFTWARE[:1] if each.sets else SOFTWARE
 
 
 def _counted(context: Context, each: Round, seconds: float, version: str, refused: dict[str, str]) -> dict[str, object]:
@@ -155,7 +146,7 @@ def _complaint(context: Context, expression: str, *, of_host: bool) -> str:
     where = ["-a"] if of_host else []
     run = run_tool(
         # Beside an event that can always be counted, one that this CPU lacks is no error: it is counted as missing.
-        ["perf", "stat", "-e", f"{SOFTWARE[0]},{expression}", *where, "--", "true"],
+        ["perf", "stat", "-e", f"{CLOCK},{expression}", *where, "--", "true"],
         seconds=_TRIAL_SECONDS,
         stop=context.stop,
     )
@@ -197,7 +188,7 @@ def _said(event: Asked) -> list[str]:
 
 def _run_round(context: Context, each: Round, seconds: float, form: str) -> ToolRun:
     target = ["-a"] if each.of_host else ["-p", str(context.target.pid)]
-    events = [*_always(each), *([each.expression()] if each.sets else [])]
+    events = [CLOCK, *([each.expression()] if each.sets else [])]  # beside the events, how long the server ran
     printed = ["-j"] if form == "json" else ["-x", ";"]
     return run_tool(
         # The counts go to the standard output: nothing else is written there.

@@ -30,11 +30,8 @@ TIMES = "flush times"
 FLUSHES = ("fsync", "fdatasync")
 
 _COUNT_SECONDS = 1.0
-_FOLLOW_UP_SECONDS = 2.0
 _ENOUGH = 400
 """Recorded calls of which a 99th percentile has four beyond it: more are worth no more time."""
-_TRACED_RATE = 20_000.0
-"""Flushes a second above which they are not recorded one by one; only a file system in memory does as many."""
 _SCRIPT_BYTES = 16 << 20
 
 
@@ -62,16 +59,17 @@ def _times(context: Context, counted: Reading) -> Reading:
         return counted if counted.body is None else Reading(None, "NOT_COUNTED", "flushes were not counted")
     if not rate:
         return Reading(None, "TOO_FEW_SAMPLES", "no flush was asked for while they were counted")
-    limit = context.limits.get("traced_flush_rate", _TRACED_RATE)
+    limit = context.limits["traced_flush_rate"]
     if rate > limit:
         return Reading(None, "TOO_EXPENSIVE", f"{rate:.0f} flushes/s, at most {limit:.0f} are recorded one by one")
-    seconds = min(context.seconds, max(context.limits.get("follow_up", _FOLLOW_UP_SECONDS), _ENOUGH / rate))
+    seconds = min(context.seconds, max(context.limits["follow_up"], _ENOUGH / rate))
     recorded = record_calls(context, FLUSHES, seconds=seconds, keep=_SCRIPT_BYTES)
     return recorded if recorded.body is None else Reading(sum_flushes(recorded.body, seconds))
 
 
 _EVENT = re.compile(
-    r"^\s*([0-9]{1,10})\s+([0-9]{1,12})\.([0-9]{9}):\s+syscalls:sys_(enter|exit)_(fsync|fdatasync):", re.MULTILINE
+    r"^ {0,40}([0-9]{1,10}) {1,40}([0-9]{1,12})\.([0-9]{9}): {1,40}syscalls:sys_(enter|exit)_(fsync|fdatasync):",
+    re.MULTILINE,
 )
 
 

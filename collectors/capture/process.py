@@ -8,14 +8,12 @@ from collections import Counter
 
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.machine import Machine
-from engram_diagnose.collectors.capture.reading import Reading, failure, line_of, natural, read
+from engram_diagnose.collectors.capture.reading import Reading, count_lines, failure, line_of, natural, read
 from engram_diagnose.collectors.capture.secrets import mask_arguments
 
-DEEP_LIMIT_BYTES = 2 << 30
-"""
-Above this resident size, walking the page tables would stall the server (11 ms per GiB of 4 KiB
-pages).
-"""
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from collections.abc import Mapping
 
 _ENDED = ("Z", "X", "x")
 _MOVING = ("stat", "status", "schedstat", "io")
@@ -37,16 +35,16 @@ def process_moving(machine: Machine, pid: int) -> list[Answer]:
     return [machine.file("process", _name(name), machine.proc(f"{pid}/{name}")) for name in _MOVING]
 
 
-def process_static(machine: Machine, pid: int, *, deep_limit: int = DEEP_LIMIT_BYTES) -> list[Answer]:
+def process_static(machine: Machine, pid: int, *, limits: Mapping[str, float]) -> list[Answer]:
     """
-    Limits, arguments without secrets, open files and, below `deep_limit` bytes resident, its
-    mappings.
+    Limits, arguments without secrets, open files and, below `resident` bytes and `mappings` of `limits`, what its
+    mappings hold.
     """
     return [
         machine.file("process", _name("limits"), machine.proc(f"{pid}/limits")),
         machine.answer("process", _name("cmdline"), _arguments(machine, pid)),
         machine.answer("process", _name("fd"), _open_files(machine, pid)),
-        *_mappings(machine, pid, deep_limit),
+        *_mappings(machine, pid, limits),
     ]
 
 
@@ -67,27 +65,40 @@ def _open_files(machine: Machine, pid: int) -> Reading:
         return failure(error, path)
 
 
-def _mappings(machine: Machine, pid: int, limit: int) -> list[Answer]:
-    resident = _resident_bytes(machine, pid)
-    if resident is None or resident >= limit:
-        refusal = _too_expensive(resident, limit)
+def _mappings(machine: Machine, pid: int, limits: Mapping[str, float]) -> list[Answer]:
+    refusal = _too_large(_walked_bytes(machine, pid), limits["resident"]) or _too_many(
+        machine.proc(f"{pid}/maps"), limits["mappings"]
+    )
+    if refusal is not None:
         return [machine.answer("process", _name(n), refusal) for n in ("smaps_rollup", "numa_maps")]
     rollup = machine.file("process", _name("smaps_rollup"), machine.proc(f"{pid}/smaps_rollup"))
     return [rollup, machine.answer("process", _name("numa_maps"), _pages_by_node(machine, pid))]
 
 
-def _too_expensive(resident: int | None, limit: int) -> Reading:
-    if resident is None:
+def _too_large(walked: int | None, limit: float) -> Reading | None:
+    if walked is None:
         return Reading(None, "TOO_EXPENSIVE", "the resident size is not known")
-    sizes = f"{resident / 2**30:.1f} GiB resident, limit {limit / 2**30:.1f} GiB"
-    detail = f"{sizes}: walking the page tables stalls the server"
-    return Reading(None, "TOO_EXPENSIVE", detail)
+    if walked < limit:
+        return None
+    sizes = f"{walked / 2**30:.1f} GiB resident, limit {limit / 2**30:.1f} GiB"
+    return Reading(None, "TOO_EXPENSIVE", f"{sizes}: walking the page tables stalls the server")
 
 
-def _resident_bytes(machine: Machine, pid: int) -> int | None:
+def _walked_bytes(machine: Machine, pid: int) -> int | None:
+    """
+    What a walk of the page tables comes across: resident pages and swapped ones. Of an address space that is only
+    reserved, however large, there is nothing to walk.
+    """
     status = read(machine.proc(f"{pid}/status")).body or ""
-    found = re.search(r"^VmRSS:\s+([0-9]{1,18}) kB", status, re.MULTILINE)
-    return int(found.group(1)) * 1024 if found else None
+    found = dict(re.findall(r"^(VmRSS|VmSwap):\s+([0-9]{1,18}) kB", status, re.MULTILINE))
+    return sum(int(size) for size in found.values()) * 1024 if "VmRSS" in found else None
+
+
+def _too_many(path: str, limit: float) -> Reading | None:
+    """Mappings are looked through one by one, however small; they are counted no further than to the limit."""
+    if count_lines(path, most=int(limit)) <= limit:
+        return None
+    return Reading(None, "TOO_EXPENSIVE", f"more than {limit:.0f} mappings: looking through them stalls the server")
 
 
 def _pages_by_node(machine: Machine, pid: int) -> Reading:

@@ -82,6 +82,51 @@ def _drain(descriptor: int, limit: int) -> bytes:
     return b"".join(chunks)
 
 
+def record(path: str) -> str:
+    """
+    The text of a file of /proc that the kernel writes as one record, such as a thread's `stat`; empty where there is
+    none.
+
+    One call to read instead of two: of thousands of threads that is a third of the cost.
+    """
+    try:
+        return _record(path).decode("utf-8", "surrogateescape")
+    except (OSError, ValueError):
+        return ""
+
+
+def _record(path: str) -> bytes:
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    try:
+        return os.read(descriptor, 1 << 16)
+    finally:
+        os.close(descriptor)
+
+
+def count_lines(path: str, *, most: int) -> int:
+    """The lines of a file, read no further than tells that they are more than `most`; 0 where it cannot be read."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY)
+    except (OSError, ValueError):
+        return 0
+    try:
+        return _lines(descriptor, most) if stat.S_ISREG(os.fstat(descriptor).st_mode) else 0
+    except OSError:
+        return 0
+    finally:
+        os.close(descriptor)
+
+
+def _lines(descriptor: int, most: int) -> int:
+    count = 0
+    while count <= most:
+        chunk = os.read(descriptor, 1 << 16)
+        if not chunk:
+            break
+        count += chunk.count(b"\n")
+    return count
+
+
 def line_of(path: str, *, missing: str = "") -> str:
     """The stripped text of a one-line file, `missing` where it cannot be read."""
     body = read(path).body

@@ -7,7 +7,6 @@ import threading
 import time
 from dataclasses import dataclass, field
 
-from engram_diagnose.collectors.capture.guard import Stop
 from engram_diagnose.collectors.capture.reading import Reading
 
 TYPE_CHECKING = False
@@ -23,7 +22,7 @@ _LOOK_SECONDS = 0.1
 
 @dataclass
 class _Running:
-    """One step in its thread, and what came of it."""
+    """One step in a thread of its own, which is still to be begun, and what came of it."""
 
     step: Step
     context: Context
@@ -32,7 +31,13 @@ class _Running:
 
     def __post_init__(self) -> None:
         self.thread = threading.Thread(target=self._run, name=self.step.name, daemon=True)
-        self.thread.start()
+
+    def start(self) -> None:
+        """Begin; where there is no room for one more thread, that is what came of it."""
+        try:
+            self.thread.start()
+        except RuntimeError as error:
+            self.answers = [refused(self.context.machine, self.step, "SOURCE_UNREACHABLE", str(error))]
 
     def _run(self) -> None:
         try:
@@ -61,19 +66,33 @@ def run_steps(
     What is not done after `seconds` is asked to stop. Whatever interrupts the caller stops them too, and is raised once
     they ended: no program is left behind. A step that was to be run after collecting was stopped says so.
     """
-    if isinstance(context.stop, Stop) and context.stop.is_set():
+    if context.stop.is_set():
         return [refused(context.machine, step, "BUDGET", context.stop.why) for step in steps]
     deadline = clock() + seconds
     running = [_Running(step, context) for step in steps]
     try:
+        for one in running:
+            one.start()
         _follow(running, context, deadline, seconds, progress, clock)
     except BaseException:
         context.stop.set()
         raise
     finally:
-        for one in running:
-            one.thread.join()
+        _wait_for(running)
     return [answer for one in running for answer in one.answers]
+
+
+def _wait_for(running: Sequence[_Running]) -> None:
+    """Until all ended that were begun. Who interrupts again waits as long: a step that was stopped is over soon."""
+    again: KeyboardInterrupt | None = None
+    for one in running:
+        while one.thread.is_alive():
+            try:
+                one.thread.join()
+            except KeyboardInterrupt as interrupted:
+                again = interrupted
+    if again is not None:
+        raise again
 
 
 def _follow(
@@ -94,14 +113,7 @@ def _follow(
         waiting[0].thread.join(_LOOK_SECONDS)
         waiting = [one for one in waiting if one.thread.is_alive()]
         if waiting and clock() > deadline and not context.stop.is_set():
-            _stop(context, f"it took longer than {seconds:g} s")
-
-
-def _stop(context: Context, why: str) -> None:
-    if isinstance(context.stop, Stop):
-        context.stop.because(why)
-    else:
-        context.stop.set()
+            context.stop.because(f"it took longer than {seconds:g} s")
 
 
 def costs(machine: Machine, spending: Spending, own_cpu_seconds: float, seconds: float) -> Answer:

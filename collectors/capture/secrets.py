@@ -44,6 +44,11 @@ _FIGURE = re.compile(r"[-+]?\d[\w.:+-]*")
 _HARMLESS = re.compile(r"\s*(?:(?:true|false|[-+]?\d[\d_.:TZ+-]*)[ \t,}\]]*(?:#|\n|\Z)|[\[\]{},#]|\Z)")
 _ARGUMENT = re.compile(rf"(--?[\w-]{{0,80}}{_WORDS}[\w-]{{0,80}})([=\0])[^\0]*", re.IGNORECASE)
 _USERINFO = re.compile(r"(://)[^/\s\0\"']+@")
+_ASSIGNED_IN_TEXT = re.compile(
+    # A label's value begins with a quote, which is not taken for a secret's: `token="x"` names a series.
+    rf"((?<![\w{{,]){_WORDS}[\w.\-]{{0,40}}=)(?![\"'~\\])[^\s&;,\"'\\\0]+",
+    re.IGNORECASE,
+)
 
 
 def mask_arguments(text: str) -> str:
@@ -153,3 +158,17 @@ def _masked(found: re.Match[str]) -> str:
     text = found.group()
     quotes = text[:3] if text[:3] in ('"""', "'''") else text[0]
     return quotes + MASK + "\n" * text.count("\n") + quotes
+
+
+def mask_said(text: str) -> str:
+    """
+    What a server said, without user:password@ in its addresses, `Bearer …` and `password=…` in its texts.
+
+    What stands between quotes keeps its quotes, so JSON stays JSON. Most answers hold none of it and are only looked
+    through for the signs that every such place has.
+    """
+    if "://" in text and "@" in text:
+        text = _USERINFO.sub(rf"\1{MASK}@", text)
+    if "earer" in text or "EARER" in text:
+        text = _BEARER.sub(rf"\1{MASK}", text)
+    return _ASSIGNED_IN_TEXT.sub(rf"\1{MASK}", text) if "=" in text else text

@@ -14,6 +14,18 @@ if TYPE_CHECKING:
     from engram_diagnose.collectors.capture.target import LocalTarget
 
 
+class Stop(threading.Event):
+    """Set when collecting has to end at once; `why` is the reason, as a clause."""
+
+    why = "collecting was stopped"
+
+    def because(self, why: str) -> None:
+        """Set it, for the first reason that was given."""
+        if not self.is_set():
+            self.why = why
+            self.set()
+
+
 class Spending:
     """Seconds of CPU by tool, ours and theirs; steps of several threads add to it."""
 
@@ -44,7 +56,7 @@ class Context:
     machine: Machine
     target: LocalTarget
     seconds: float
-    stop: threading.Event = field(default_factory=threading.Event)
+    stop: Stop = field(default_factory=Stop)
     limits: Mapping[str, float] = field(default_factory=dict)
     events: Mapping[str, object] = field(default_factory=dict)
     spending: Spending = field(default_factory=Spending)

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import os
+import re
 
 from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.capture.devices import Devices, devices_below, name_of
 from engram_diagnose.collectors.capture.machine import Machine
-from engram_diagnose.collectors.capture.mounts import mount_of, parse_mounts
+from engram_diagnose.collectors.capture.mounts import Mount, mount_of, parse_mounts, unescape
 from engram_diagnose.collectors.capture.reading import Reading, entries, failure, gather, read
 
 _QUEUE = ("queue/rotational", "queue/scheduler", "queue/write_cache", "queue/nr_requests", "size")
@@ -30,8 +32,9 @@ def _target(link: str) -> str:
 
 def storage(machine: Machine, data_dir: str, *, pid: int | None = None) -> list[Answer]:
     """
-    Answers `storage/filesystem` (lines `type`, `device`, `total_bytes`, `free_bytes`) and
-    `storage/device` (queue attributes).
+    Answers `storage/filesystem` (lines `type`, `device`, `total_bytes`, `free_bytes`, `options`) and
+    `storage/device`: a line `name:DISK` for each disk below it, one `path:` that tells what lies between, and queue
+    attributes as `DISK/queue/…`.
 
     The directory is looked at as the process sees it, through /proc/PID/root, where that is
     allowed.
@@ -44,13 +47,15 @@ def storage(machine: Machine, data_dir: str, *, pid: int | None = None) -> list[
     except (OSError, ValueError) as error:
         known = error if isinstance(error, OSError) else OSError(None, str(error))
         return _neither(machine, failure(known, data_dir))
-    kind, source = _file_system(machine, data_dir, pid)
+    mount = _mount(machine, data_dir, pid)
+    kind = mount.type if mount else "unknown"
     total, free = space.f_frsize * space.f_blocks, space.f_frsize * space.f_bavail
     body = f"type {kind}\ndevice {_number(number)}\ntotal_bytes {total}\nfree_bytes {free}\n"
-    device = _device(machine, number, kind, source)
+    if mount:
+        body += f"options {_told(mount)}\n"
     return [
         machine.answer("storage", "storage/filesystem", Reading(body)),
-        machine.answer("storage", "storage/device", device),
+        machine.answer("storage", "storage/device", _device(machine, number, kind, mount)),
     ]
 
 
@@ -64,35 +69,61 @@ def _as_seen_by(machine: Machine, data_dir: str, pid: int | None) -> str:
     return inside if pid is not None and os.path.isdir(inside) else data_dir
 
 
-def _file_system(machine: Machine, data_dir: str, pid: int | None) -> tuple[str, str]:
+def _mount(machine: Machine, data_dir: str, pid: int | None) -> Mount | None:
     table = read(machine.proc(f"{pid or 'self'}/mountinfo")).body
-    mount = mount_of(os.path.realpath(data_dir), parse_mounts(table or ""))
-    return (mount.type, mount.source) if mount else ("unknown", "")
+    return mount_of(os.path.realpath(data_dir), parse_mounts(table or ""))
+
+
+def _told(mount: Mount) -> str:
+    """The options that say how the file system is used; folders, addresses and names are nobody's business."""
+    options = f"{mount.flags},{mount.options}".split(",")
+    return ",".join(dict.fromkeys(option for option in options if re.fullmatch(_OPTION, option)))
+
+
+_OPTION = r"[a-z0-9_]{1,32}(=[a-z0-9_]{1,16})?"
 
 
 def _number(device: int) -> str:
     return f"{os.major(device)}:{os.minor(device)}"
 
 
-def _device(machine: Machine, number: int, kind: str, source: str) -> Reading:
-    link = machine.sys(f"dev/block/{_number(number)}")
-    if not os.path.exists(link):
-        link = _by_source(machine, source) or link
-    if not os.path.exists(link):
-        detail = f"a {kind} file system is on no block device of its own"
-        return Reading(None, "SOURCE_ABSENT", detail)
-    folder = os.path.realpath(link)
-    if os.path.exists(os.path.join(folder, "partition")):
-        folder = os.path.dirname(folder)
-    attributes = gather(folder, _QUEUE).body or ""
-    return Reading(f"name:{os.path.basename(folder)}\n{attributes}")
+def _device(machine: Machine, number: int, kind: str, mount: Mount | None) -> Reading:
+    source, lead = (mount.source if mount else ""), ""
+    if kind == "overlay" and mount:
+        number, kind, source = _upper(machine, mount) or (number, kind, source)
+        lead = "overlay > "
+    found = devices_below(machine, _number(number), kind, source)
+    if found is None:
+        return Reading(None, "SOURCE_ABSENT", _no_device(kind, source))
+    return Reading(_described(found, lead))
 
 
-def _by_source(machine: Machine, source: str) -> str:
-    """On btrfs every subvolume has its own number; the mount table names the device."""
-    if not source.startswith("/dev/"):
-        return ""
+def _upper(machine: Machine, mount: Mount) -> tuple[int, str, str] | None:
+    """Number, type and source of the file system that an overlay writes to, where its folder can be seen from here."""
+    options = (option.partition("=") for option in mount.options.split(","))
+    folder = next((unescape(value) for name, _, value in options if name == "upperdir"), "")
     try:
-        return machine.sys(f"dev/block/{_number(os.stat(source).st_rdev)}")
-    except OSError:
-        return ""
+        number = os.stat(folder).st_dev
+    except (OSError, ValueError):
+        return None
+    below = _mount(machine, folder, None)
+    return number, below.type if below else "unknown", below.source if below else ""
+
+
+def _no_device(kind: str, source: str) -> str:
+    if kind == "zfs":
+        pool = source.partition("/")[0]
+        return f"the kernel does not tell which disks the ZFS pool {pool} stands on; see zpool status"
+    if kind == "overlay":
+        return "the folder that the overlay writes to is not to be seen from here; look from the host"
+    return f"a {kind} file system is on no block device of its own"
+
+
+def _described(found: Devices, lead: str) -> str:
+    lines = [f"name:{name_of(disk)}" for disk in found.disks]
+    lines.append(f"path:{lead}{found.path}")
+    lines += [f"{disk}/flushes:{way}" for disk, way in found.paths]
+    for disk in found.disks:
+        attributes = gather(disk, _QUEUE).body or ""
+        lines += [f"{name_of(disk)}/{line}" for line in attributes.splitlines()]
+    return "\n".join(lines) + "\n"

@@ -24,6 +24,8 @@ _ERROR_BYTES = 64 << 10
 _LOOK_SECONDS = 0.05
 _GRACE_SECONDS = 2.0
 """How long a program that was asked to end may take to write down what it has."""
+_LAST_READS = 64
+"""Of 64 KiB at most, from pipes that hold as much: far more than can lie there."""
 _FOLDERS = "/usr/sbin:/sbin"
 _PR_SET_PDEATHSIG = 1
 
@@ -160,8 +162,7 @@ class _Watched:
 
     def __exit__(self, *_: object) -> None:
         self._kill()
-        while self._drain(0):
-            pass
+        self._take_the_rest()
         self._selector.close()
         for stream in self._streams:
             with contextlib.suppress(OSError):
@@ -178,15 +179,14 @@ class _Watched:
             now = time.monotonic()
             if stop is not None and stop.is_set():
                 return self._asked_to_end(getattr(stop, "why", "collecting was stopped"))
-            if self._cut:
-                break
+            if self._cut:  # there may be no end of it
+                return "TOO_EXPENSIVE", f"it printed more than {self._limit} bytes"
             if now > began + seconds:
                 return self._asked_to_end(f"it took longer than {seconds:g} s")
             if interrupt_at is not None and now > interrupt_at:
                 interrupt_at = None
                 self._signal(signal.SIGINT)
-        while self._drain(0):
-            pass
+        self._take_the_rest()
         return ("TOO_EXPENSIVE", f"it printed more than {self._limit} bytes") if self._cut else ("", "")
 
     def result(self, name: str, ended: tuple[str, str], seconds: float) -> ToolRun:
@@ -232,6 +232,12 @@ class _Watched:
                 else:
                     self._selector.unregister(key.fileobj)
         return came
+
+    def _take_the_rest(self) -> None:
+        """What lies in the pipes once it ended; somebody who left its group may write there still, and for ever."""
+        for _ in range(_LAST_READS):
+            if not self._drain(0):
+                return
 
     def _take(self, name: str, chunk: bytes) -> None:
         kept = self._kept[name]

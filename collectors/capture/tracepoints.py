@@ -21,9 +21,6 @@ if TYPE_CHECKING:
 START_SECONDS = 6.0
 """What a tool may take over the time it watches, to start and to attach on a busy host."""
 
-MOST_OPENED = 16384
-"""Files that one recording may open in the kernel: threads × CPUs × tracepoints."""
-
 _TRACEFS = ("kernel/tracing", "kernel/debug/tracing")
 _BUFFER_PAGES = "64"
 _FORBIDDEN = re.compile(
@@ -125,18 +122,21 @@ def record_calls(context: Context, calls: Sequence[str], *, seconds: float, keep
         printed = run_tool(["perf", "script", "-i", data, "-F", "tid,time,event,trace", "--ns"],
                            seconds=2 * START_SECONDS, stop=context.stop, limit=keep)  # fmt: skip
         context.spending.add("perf script", printed.cpu_seconds)
-    lost = _LOST.search(run.errors + printed.errors)
-    if lost:  # sums of the rest would look like sums of all
-        return Reading(None, "TOO_EXPENSIVE", f"perf could not keep up: {lost[0].strip()}")
-    return refusal(printed, context.machine) or Reading(printed.output)
+    return lost(run, printed) or refusal(printed, context.machine) or Reading(printed.output)
 
 
-def too_many_opened(context: Context, tracepoints: int) -> Reading | None:
-    """Why so many tracepoints of all threads are not recorded: perf opens each on each CPU for each thread."""
-    opened = tracepoints * len(threads_of(context)) * (os.cpu_count() or 1)
-    if opened <= MOST_OPENED:
+def lost(*runs: ToolRun) -> Reading | None:
+    """That perf dropped some of what it recorded, if it says so: sums of the rest would look like sums of all."""
+    said = _LOST.search("\n".join(run.errors for run in runs))
+    return Reading(None, "TOO_EXPENSIVE", f"perf could not keep up: {said[0].strip()}") if said else None
+
+
+def too_many_opened(context: Context, events: int) -> Reading | None:
+    """Why so many events of all threads are not recorded: perf opens each on each CPU for each thread."""
+    opened, most = events * len(threads_of(context)) * (os.cpu_count() or 1), int(context.limits["profile_counters"])
+    if opened <= most:
         return None
-    return Reading(None, "TOO_EXPENSIVE", f"perf would open {opened} events, at most {MOST_OPENED}")
+    return Reading(None, "TOO_EXPENSIVE", f"perf would open {opened} events, at most {most}")
 
 
 def refusal(run: ToolRun, machine: Machine) -> Reading | None:

@@ -148,6 +148,7 @@ def _memory_facts(pair: Pair) -> Mapping[Key, Found]:
         "cgroup.mem_limit": _NO_LIMIT if limit is None else float(limit),
         "cgroup.mem_used_share": _NO_LIMIT if limit is None else _used_share(levels),
         "cgroup.mem_high_event_rate": _pushes(pair),
+        "cgroup.mem_direct_reclaim_rate": _reclaimed(pair),
     }
     own = levels.get(0, {})
     kills = parse_counts(own.get("memory.events", own.get("memory.oom_control", "")))
@@ -194,6 +195,15 @@ def _pushes(pair: Pair) -> Found:
     return Missing(Reason.SOURCE_ABSENT, "the group has no memory.events")
 
 
+def _reclaimed(pair: Pair) -> Found:
+    """Pages that threads of the process's own group had to scan themselves, most for the group's limit."""
+    texts = (parse_levels(text).get(0, {}).get("memory.stat", "") for text in (pair.before, pair.after))
+    old, new = (parse_counts(text).get("pgscan_direct") for text in texts)
+    if old is None or new is None:
+        return Missing(Reason.SOURCE_ABSENT, "the group's memory.stat counts no pgscan_direct; version 1 has none")
+    return rate(old, new, pair.seconds)
+
+
 CGROUP: Final = (
     Recipe(
         (
@@ -210,6 +220,7 @@ CGROUP: Final = (
             "cgroup.mem_limit",
             "cgroup.mem_used_share",
             "cgroup.mem_high_event_rate",
+            "cgroup.mem_direct_reclaim_rate",
             "cgroup.oom_kills",
         ),
         _memory_facts,

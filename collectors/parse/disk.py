@@ -1,6 +1,7 @@
 """The block device and the file system under the data directory."""
 
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final, NamedTuple
 
 from engram_diagnose.collectors.parse.figures import (
@@ -46,6 +47,10 @@ def parse_diskstats(text: str) -> dict[str, DiskCounters]:
     }
 
 
+Counters = Mapping[str, DiskCounters]
+"""By device."""
+
+
 def _counters(row: list[int]) -> DiskCounters:
     flushes, flush_ms = (row[15], row[16]) if len(row) > 16 else (None, None)
     reads, _, read_sectors, read_ms, writes, _, written_sectors, write_ms, _, busy_ms, queue_ms = row[:11]
@@ -54,21 +59,54 @@ def _counters(row: list[int]) -> DiskCounters:
     )
 
 
-def _device(tree: str) -> tuple[str, Scope]:
-    name = parse_tree(tree).get("name", "").strip()
-    if not name:
+@dataclass(frozen=True, slots=True)
+class Disk:
+    """A disk under the data directory: its queue's attributes by file, and the devices that count its flushes."""
+
+    name: str
+    queue: Mapping[str, str]
+    flushed_by: tuple[str, ...]
+
+    @property
+    def scope(self) -> Scope:
+        """That of the facts about it."""
+        return scope_of({"device": self.name})
+
+
+def parse_disks(tree: str) -> list[Disk]:
+    """
+    The disks of the answer `storage/device`, at least one.
+
+    `name:sda` for each, `sda/queue/rotational:0`, and `nvme0n1/flushes:nvme0c0n1`; one disk's attributes may stand
+    without its name.
+    """
+    files = parse_tree(tree)
+    names = list(dict.fromkeys(filter(None, map(str.strip, files.get("name", "").splitlines()))))
+    if not names:
         raise UnparsedError("no device name")
-    return name, scope_of({"device": name})
+    return [_disk(name, files, alone=len(names) == 1) for name in names]
 
 
-def _traffic(pair: Pair, device: str) -> Mapping[Key, Found]:
-    name, scope = _device(device)
-    before, after = parse_diskstats(pair.before).get(name), parse_diskstats(pair.after).get(name)
-    if before is None or after is None:
-        absent = Missing(Reason.SOURCE_ABSENT, f"{name} is not in /proc/diskstats")
-        return {(fact, scope): absent for fact in _TRAFFIC}
-    figures = _figures(before, after, pair.seconds)
-    return {(fact, scope): found for fact, found in figures.items()}
+def _disk(name: str, files: Mapping[str, str], *, alone: bool) -> Disk:
+    lead = f"{name}/"
+    queue = {path: text.strip() for path, text in files.items() if alone and path.startswith("queue/")}
+    queue |= {path.removeprefix(lead): text.strip() for path, text in files.items() if path.startswith(f"{lead}queue/")}
+    return Disk(name, queue, tuple(files.get(f"{lead}flushes", name).split()))
+
+
+def _traffic(pair: Pair, tree: str) -> Mapping[Key, Found]:
+    before, after = parse_diskstats(pair.before), parse_diskstats(pair.after)
+    return {(fact, disk.scope): found for disk in parse_disks(tree)
+            for fact, found in _traffic_of(disk, before, after, pair.seconds).items()}  # fmt: skip
+
+
+def _traffic_of(disk: Disk, before: Counters, after: Counters, seconds: float) -> Mapping[str, Found]:
+    name = disk.name
+    if name not in before or name not in after:
+        return dict.fromkeys(_TRAFFIC, Missing(Reason.SOURCE_ABSENT, f"{name} is not in /proc/diskstats"))
+    ways = [way for way in disk.flushed_by if way in before and way in after]
+    flushes = _flushes([before[way] for way in ways], [after[way] for way in ways], seconds)
+    return {**_figures(before[name], after[name], seconds), **flushes}
 
 
 _TRAFFIC: Final = (
@@ -96,7 +134,6 @@ def _figures(before: DiskCounters, after: DiskCounters, seconds: float) -> dict[
         "disk.queue_depth": rate(before.queue_ms * 1e-3, after.queue_ms * 1e-3, seconds),
         "disk.read_rate": _bytes_rate(before.read_sectors, after.read_sectors, seconds),
         "disk.write_rate": _bytes_rate(before.written_sectors, after.written_sectors, seconds),
-        **_flushes(before, after, seconds),
     }
 
 
@@ -104,30 +141,49 @@ def _bytes_rate(before: int, after: int, seconds: float) -> Found:
     return rate(before * _SECTOR_BYTES, after * _SECTOR_BYTES, seconds)
 
 
-def _flushes(before: DiskCounters, after: DiskCounters, seconds: float) -> dict[str, Found]:
-    if None in (before.flushes, after.flushes, before.flush_ms, after.flush_ms):
-        old = Missing(Reason.KERNEL_CONFIG, "kernels before 5.5 count no flushes")
-        return {"disk.flush_rate": old, "disk.flush_latency": old}
-    done = (after.flushes or 0) - (before.flushes or 0)
-    took = max(0, (after.flush_ms or 0) - (before.flush_ms or 0)) * 1e-3
+def _flushes(before: list[DiskCounters], after: list[DiskCounters], seconds: float) -> dict[str, Found]:
+    """Those of all ways to a disk together; its own where there is one way."""
+    old, new = _flush_totals(before), _flush_totals(after)
+    if old is None or new is None:
+        why = (
+            Missing(Reason.KERNEL_CONFIG, "kernels before 5.5 count no flushes")
+            if before
+            else Missing(Reason.SOURCE_ABSENT, "the paths to it, which count flushes, are not in /proc/diskstats")
+        )
+        return {"disk.flush_rate": why, "disk.flush_latency": why}
+    done, took = new[0] - old[0], max(0, new[1] - old[1]) * 1e-3
     return {
-        "disk.flush_rate": rate(before.flushes or 0, after.flushes or 0, seconds),
+        "disk.flush_rate": rate(old[0], new[0], seconds),
         "disk.flush_latency": quotient(took, done, "the device flushed nothing"),
     }
 
 
-def _queue(device: str) -> Mapping[Key, Found]:
-    _, scope = _device(device)
-    files = parse_tree(device)
-    facts: dict[Key, Found] = {}
+def _flush_totals(counters: list[DiskCounters]) -> tuple[int, int] | None:
+    """Flushes and the milliseconds they took; None where one device counts none."""
+    figures = [(one.flushes, one.flush_ms) for one in counters]
+    known = [(done, took) for done, took in figures if done is not None and took is not None]
+    return (sum(d for d, _ in known), sum(t for _, t in known)) if known and len(known) == len(figures) else None
+
+
+def _queue(tree: str) -> Mapping[Key, Found]:
+    return {(fact, disk.scope): found for disk in parse_disks(tree) for fact, found in _attributes(disk.queue).items()}
+
+
+def _attributes(files: Mapping[str, str]) -> Mapping[str, Found]:
+    facts: dict[str, Found] = {}
     if "queue/rotational" in files:
-        facts["disk.rotational", scope] = float(integer(files["queue/rotational"].strip()) != 0)
+        facts["disk.rotational"] = float(integer(files["queue/rotational"]) != 0)
     if "queue/write_cache" in files:
-        facts["disk.write_cache", scope] = files["queue/write_cache"].strip()
+        facts["disk.write_cache"] = files["queue/write_cache"]
     scheduler = bracketed(files.get("queue/scheduler", ""))
     if scheduler is not None:
-        facts["disk.scheduler", scope] = scheduler
+        facts["disk.scheduler"] = scheduler
     return facts
+
+
+def _path(tree: str) -> Mapping[Key, Found]:
+    path = parse_tree(tree).get("path", "").strip()
+    return {"fs.device_path": path} if path else {"fs.device_path": " + ".join(disk.name for disk in parse_disks(tree))}
 
 
 def _file_system(text: str) -> Mapping[Key, Found]:
@@ -135,6 +191,8 @@ def _file_system(text: str) -> Mapping[Key, Found]:
     facts: dict[Key, Found] = {}
     if fields.get("type", "unknown") != "unknown":
         facts["fs.type"] = fields["type"]
+    if fields.get("options"):
+        facts["fs.mount_options"] = fields["options"]
     if "free_bytes" in fields and "total_bytes" in fields:
         free, total = integer(fields["free_bytes"]), integer(fields["total_bytes"])
         facts["fs.free_share"] = share(free, total, "the file system has no blocks of its own")
@@ -148,6 +206,7 @@ DISK: Final = (
         _queue,
         texts=("storage/device",),
     ),
-    Recipe(("fs.type", "fs.free_share"), _file_system, texts=("storage/filesystem",)),
+    Recipe(("fs.device_path",), _path, texts=("storage/device",)),
+    Recipe(("fs.type", "fs.free_share", "fs.mount_options"), _file_system, texts=("storage/filesystem",)),
 )
 """Storage under the data directory; facts of the device carry its name as scope."""

@@ -49,6 +49,18 @@ What a computation says of one fact: a figure in base units (a bool is 0 or 1), 
 not.
 """
 
+
+@dataclass(frozen=True, slots=True)
+class Noted:
+    """A finding with what is to be known about how good it is."""
+
+    found: Found
+    quality: str
+
+
+Said = Found | Noted
+"""A finding, with or without a note."""
+
 _INTEGER: Final = re.compile(r"-?[0-9]{1,20}")
 _NUMBER: Final = re.compile(r"-?[0-9]{1,20}(?:\.[0-9]{1,20})?")
 
@@ -80,16 +92,21 @@ def rate(before: float, after: float, seconds: float) -> float | Missing:
     return (after - before) / seconds
 
 
+_FELL: Final = Missing(Reason.RESET, "less after than before")
+
+
 def share(part: float, whole: float, nothing: str) -> float | Missing:
-    """`part / whole` clipped to 0..1; `nothing` says what did not happen when the whole is 0."""
+    """`part / whole` clipped to 0..1; `nothing` says what did not happen when the whole is 0; counters do not fall."""
     if whole <= 0:
-        return Missing(Reason.TOO_FEW_SAMPLES, nothing)
+        return Missing(Reason.TOO_FEW_SAMPLES, nothing) if whole == 0 else _FELL
     return min(1.0, max(0.0, part / whole))
 
 
 def quotient(part: float, whole: float, nothing: str) -> float | Missing:
-    """`part / whole`; `nothing` says what did not happen when the whole is 0."""
-    return part / whole if whole > 0 else Missing(Reason.TOO_FEW_SAMPLES, nothing)
+    """`part / whole`; `nothing` says what did not happen when the whole is 0; counters do not fall."""
+    if whole <= 0:
+        return Missing(Reason.TOO_FEW_SAMPLES, nothing) if whole == 0 else _FELL
+    return part / whole
 
 
 def finite(value: float) -> bool:

@@ -19,6 +19,16 @@ _IMPLEMENTERS: Final = {
     "0x61": "Apple",
     "0xc0": "Ampere",
 }
+_ARM_PARTS: Final = {
+    "0xd0c": "Neoverse-N1",
+    "0xd40": "Neoverse-V1",
+    "0xd49": "Neoverse-N2",
+    "0xd4f": "Neoverse-V2",
+    "0xd83": "Neoverse-V3AE",
+    "0xd84": "Neoverse-V3",
+    "0xd8e": "Neoverse-N3",
+}
+"""What ARM's kernels leave to the reader: the cores that servers have, by part number."""
 _HYPERVISORS: Final = (
     ("amazon", "ec2"),
     ("google", "gce"),
@@ -102,7 +112,8 @@ def _processor(cpuinfo: str) -> Mapping[Key, Found]:
     maker = fields.get("cpu implementer", "").lower()
     vendor = fields.get("vendor_id") or _IMPLEMENTERS.get(maker, maker)
     part = fields.get("cpu part", "")
-    model = fields.get("model name") or (f"{vendor} {part}" if part else "")
+    core = _ARM_PARTS.get(part.lower()) if vendor == "ARM" else None
+    model = fields.get("model name") or core or (f"{vendor} {part}" if part else "")
     isa = _vectors(fields)
     facts: dict[Key, Found] = {}
     if vendor:
@@ -120,10 +131,15 @@ def _vectors(fields: Mapping[str, str]) -> str:
     return next((isa for flag, isa in _VECTORS if flag in flags), "none") if flags else ""
 
 
+def is_guest(cpuinfo: str) -> bool:
+    """Whether the CPU says that a hypervisor runs it; ARM's says nothing."""
+    return "hypervisor" in parse_cpuinfo(cpuinfo).get("flags", "").split()
+
+
 def _virtualisation(cpuinfo: str, product: str, container: str) -> Mapping[Key, Found]:
     if container.strip() not in ("", "none"):
         return {"host.virt": "container"}
-    guest = "hypervisor" in parse_cpuinfo(cpuinfo).get("flags", "").split()
+    guest = is_guest(cpuinfo)
     text = product.lower()
     known = next((name for word, name in _HYPERVISORS if word in text), "")
     if guest or (known and "flags" not in parse_cpuinfo(cpuinfo)):

@@ -14,13 +14,14 @@ from engram_diagnose.collectors.parse.numa import NUMA, numa_recipes
 from engram_diagnose.collectors.parse.pressure import PRESSURE, pressure_recipes
 from engram_diagnose.collectors.parse.process import PROCESS
 from engram_diagnose.collectors.parse.recipe import Answers, facts_of, names_of, unknown_all
+from engram_diagnose.collectors.parse.smbios import SMBIOS
 from engram_diagnose.collectors.parse.threads import SCHEDULING
 from engram_diagnose.engine.facts.fact import Fact
 
 LOCAL_COLLECTORS: Final = frozenset({"host", "process", "cgroup", "storage", "target"})
 """Whose answers speak of the machine they were captured on."""
 
-_FIXED: Final = (*HOST, *CPU, *MEMORY, *DISK, *NETWORK)
+_FIXED: Final = (*HOST, *CPU, *MEMORY, *DISK, *NETWORK, *SMBIOS)
 _OF_PROCESS: Final = (*PROCESS, *PROCESS_CPU, *PROCESS_MEMORY, *SCHEDULING, *CGROUP)
 
 LOCAL_FACTS: Final = names_of((*_FIXED, *_OF_PROCESS, *NUMA, *PRESSURE))

@@ -99,7 +99,14 @@ def _mode(text: str) -> Mapping[Key, Found]:
     return {} if mode is None else {"mem.thp_mode": mode, "host.thp_mode": mode}
 
 
+def _defrag(text: str) -> Mapping[Key, Found]:
+    """`always defer defer+madvise [madvise] never`: who waits while small pages are made into a huge one."""
+    mode = bracketed(text)
+    return {} if mode is None else {"mem.thp_defrag": mode}
+
+
 _MODE_FILE: Final = "/sys/kernel/mm/transparent_hugepage/enabled"
+_DEFRAG_FILE: Final = "/sys/kernel/mm/transparent_hugepage/defrag"
 
 MEMORY: Final = (
     Recipe((*_MEMINFO, "mem.used_share", *_HUGE_PAGES), _meminfo, texts=("/proc/meminfo",)),
@@ -110,6 +117,7 @@ MEMORY: Final = (
     ),
     Recipe(("mem.available_share",), _available, texts=("/proc/meminfo",), optional=("cgroup/memory",)),
     Recipe(("mem.thp_mode", "host.thp_mode"), _mode, texts=(_MODE_FILE,)),
+    Recipe(("mem.thp_defrag",), _defrag, texts=(_DEFRAG_FILE,)),
 )
 """The host's memory."""
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from engram_diagnose.collectors.parse.figures import (
+    Between,
     Found,
     Inapplicable,
     UnparsedError,
@@ -108,6 +109,45 @@ def _open_files(count: str, limits: str) -> Mapping[Key, Found]:
     return {"process.fd_used_share": share(used, most, "the process may open no files")}
 
 
+def _threads(limits: str, status: str, loadavg: str, threads_max: str, pid_max: str, pids: str) -> Mapping[Key, Found]:
+    """
+    The fullest of the limits on threads: the control groups' `pids.max`, the kernel's, and the user's.
+
+    The user's counts what all of the user's processes have started; of that the server's own threads are the least, and
+    all there are on the host the most. It does not hold for root.
+    """
+    own = parse_counts(status).get("Threads", 0)
+    all_ = _tasks(loadavg)
+    shares = [_between(all_, all_, integer(text.strip())) for text in (threads_max, pid_max) if text.strip()]
+    shares += [_between(used, used, most) for used, most in _group_threads(pids)]
+    row = re.search(r"^Max processes[ \t]+([0-9]{1,20})", limits, re.MULTILINE)
+    if row and not re.search(r"^Uid:[ \t]+[0-9]+[ \t]+0[ \t]", status, re.MULTILINE):
+        shares.append(_between(own, max(own, all_), int(row.group(1))))
+    if not shares:
+        raise UnparsedError("no limit of threads")
+    low, high = max(one.low for one in shares), max(one.high for one in shares)
+    return {"process.thread_used_share": low if low == high else Between(low, high)}
+
+
+def _between(least: int, most: int, limit: int) -> Between:
+    if limit <= 0:
+        raise UnparsedError("a limit of threads is not positive")
+    return Between(min(1.0, least / limit), min(1.0, most / limit))
+
+
+def _tasks(loadavg: str) -> int:
+    """`0.40 0.62 0.42 2/117 27581`: 117 tasks on the host."""
+    return integer([*loadavg.split(), "", "", "", ""][3].partition("/")[2])
+
+
+def _group_threads(pids: str) -> list[tuple[int, int]]:
+    """Of every level with a limit, how many threads there are and may be: `0/pids.max:512` and `0/pids.current:40`."""
+    files = parse_tree(pids)
+    levels = [(files.get(f"{path.partition('/')[0]}/pids.current", ""), most.strip())
+              for path, most in files.items() if path.endswith("/pids.max")]  # fmt: skip
+    return [(integer(used.strip()), integer(most)) for used, most in levels if used and most != "max"]
+
+
 def _faults(pair: Pair) -> Mapping[Key, Found]:
     old, new = parse_process_stat(pair.before), parse_process_stat(pair.after)
     return {
@@ -140,6 +180,12 @@ PROCESS: Final = (
     Recipe(("process.pid",), _identity, texts=("target",)),
     Recipe(("process.uptime",), _age, texts=("/proc/uptime", "/proc/PID/stat", "sysconf")),
     Recipe(("process.fd_used_share",), _open_files, texts=("/proc/PID/fd", "/proc/PID/limits")),
+    Recipe(
+        ("process.thread_used_share",),
+        _threads,
+        texts=("/proc/PID/limits", "/proc/PID/status", "/proc/loadavg"),
+        optional=("/proc/sys/kernel/threads-max", "/proc/sys/kernel/pid_max", "cgroup/pids"),
+    ),
     Recipe(("mem.minor_fault_rate", "mem.major_fault_rate"), _faults, pairs=("/proc/PID/stat",)),
     Recipe((*_IO_RATES, "io.bytes_per_write"), _io, pairs=("/proc/PID/io",)),
 )

@@ -1,16 +1,17 @@
 """Recipes: which facts come from which answers, and how."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.parse.figures import (
     Between,
-    Found,
     Inapplicable,
     Missing,
+    Noted,
     Proxy,
+    Said,
     UnparsedError,
     finite,
 )
@@ -50,7 +51,7 @@ class Recipe:
     """
 
     facts: tuple[str, ...]
-    compute: Callable[..., Mapping[Key, Found]]
+    compute: Callable[..., Mapping[Key, Said]]
     pairs: tuple[str, ...] = ()
     texts: tuple[str, ...] = ()
     optional: tuple[str, ...] = ()
@@ -155,14 +156,14 @@ class _Dish:
     def _text(answer: Answer | None) -> str:
         return answer.body or "" if answer else ""
 
-    def facts(self, found: Mapping[Key, Found]) -> list[Fact]:
+    def facts(self, found: Mapping[Key, Said]) -> list[Fact]:
         """The found facts, and the others of the recipe as absent from its source."""
         named = {key if isinstance(key, str) else key[0] for key in found}
         absent = Missing(Reason.SOURCE_ABSENT, f"not in {self.source}")
         rest = {name: absent for name in self._recipe.facts if name not in named}
         return [self.fact(key, value) for key, value in (*found.items(), *rest.items())]
 
-    def fact(self, key: Key, found: Found) -> Fact:
+    def fact(self, key: Key, found: Said) -> Fact:
         """One finding as a fact of this source, host, time and window."""
         name, scope = (key, INSTANCE) if isinstance(key, str) else key
         match found:
@@ -181,6 +182,9 @@ class _Dish:
                 return not_applicable(name, detail, scope=scope, source=self.source, host=self._host, time=self._time)
             case Proxy(value, of):
                 return self._known(name, scope, point(value), Status.PROXY, of)
+            case Noted(inner, quality):
+                fact = self.fact(key, inner)
+                return replace(fact, quality=quality) if fact.known else fact
             case Between(low, high):
                 return self._known(name, scope, (low, high))
             case str():

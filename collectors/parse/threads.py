@@ -1,5 +1,6 @@
 """The server's threads: how long they ran, waited for a CPU, and were blocked."""
 
+import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -9,6 +10,8 @@ from typing import Final
 from engram_diagnose.collectors.parse.figures import (
     Found,
     Missing,
+    Noted,
+    Said,
     UnparsedError,
     integer,
     rate,
@@ -40,7 +43,7 @@ def parse_tasks(text: str) -> Mapping[int, Task]:
     """
     Threads by id, from lines of `TID/file:line`.
 
-    `27577/schedstat:8916315 4585258 504` is time running, time waiting, and runs.
+    `27577/schedstat:8916315 4585258 504` is time running, time waiting, and runs. `threads:3` says how many there are.
     """
     files: dict[str, dict[str, str]] = {}
     for path, content in parse_tree(text).items():
@@ -61,6 +64,31 @@ def _task(files: Mapping[str, str]) -> Task:
         migrations=moves.get("se.nr_migrations", moves.get("nr_migrations")),
         processor=parse_process_stat(files["stat"]).processor,
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Coverage:
+    """How many threads there are, and of how many the counters were read."""
+
+    all: int
+    read: int
+
+    @property
+    def scale(self) -> float:
+        """What a sum over the threads that were read is multiplied with."""
+        return self.all / self.read if self.read else 1.0
+
+    def noted(self, found: Found) -> Said:
+        """The finding; one from some of the threads says so."""
+        known = isinstance(found, float) and self.read < self.all
+        return Noted(found, f"of {self.read:,} of {self.all:,} threads") if known else found
+
+
+def coverage(text: str) -> Coverage:
+    """Of one snapshot; one that does not say how many there are holds them all."""
+    read = len(parse_tasks(text))
+    stated = re.match(r"threads:([0-9]{1,9})$", text, re.MULTILINE)
+    return Coverage(max(read, int(stated.group(1))) if stated else read, read)
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,7 +117,7 @@ def _spent(old: Task, new: Task) -> Spent | None:
     return Spent(run * 1e-9, wait * 1e-9, new.processor)
 
 
-def _times(pair: Pair, status: str, topology: str) -> Mapping[Key, Found]:
+def _times(pair: Pair, status: str, topology: str) -> Mapping[Key, Said]:
     """
     `blocked = 1 − Δ(run + wait) / (n · Δt)`; the run queue's share is of the time that threads
     were runnable.
@@ -103,14 +131,23 @@ def _times(pair: Pair, status: str, topology: str) -> Mapping[Key, Found]:
     run, wait = sum(one.run for one in threads), sum(one.wait for one in threads)
     lived = len(threads) * pair.seconds
     runnable = share(run + wait, lived, "the two snapshots are of one instant")
+    seen = coverage(pair.before)
     return {
-        "sched.blocked_share": runnable if isinstance(runnable, Missing) else 1 - runnable,
-        "sched.runq_wait_share": share(wait, run + wait, "no thread was runnable"),
-        "sched.thread_cpu_imbalance": _imbalance(threads, len(allowed_cpus(status, topology))),
+        "sched.running_share": seen.noted(share(run, lived, "the two snapshots are of one instant")),
+        "sched.blocked_share": seen.noted(runnable if isinstance(runnable, Missing) else 1 - runnable),
+        "sched.runq_wait_share": seen.noted(share(wait, run + wait, "no thread was runnable")),
+        "sched.thread_cpu_imbalance": _imbalance(threads, len(allowed_cpus(status, topology)))
+        if seen.read == seen.all
+        else Missing(Reason.TOO_EXPENSIVE, f"the busiest may be none of the {seen.read:,} threads that are read"),
     }
 
 
-_TIMES: Final = ("sched.blocked_share", "sched.runq_wait_share", "sched.thread_cpu_imbalance")
+_TIMES: Final = (
+    "sched.running_share",
+    "sched.blocked_share",
+    "sched.runq_wait_share",
+    "sched.thread_cpu_imbalance",
+)
 
 
 def _imbalance(threads: list[Spent], cpus: int) -> Found:
@@ -120,22 +157,24 @@ def _imbalance(threads: list[Spent], cpus: int) -> Found:
     return busiest[0] * len(busiest) / sum(busiest)
 
 
-def _counts(pair: Pair) -> Mapping[Key, Found]:
+def _counts(pair: Pair) -> Mapping[Key, Said]:
     before, after = parse_tasks(pair.before), parse_tasks(pair.after)
     both = [(before[thread], after[thread]) for thread in sorted(before.keys() & after)]
-    return {
-        "sched.threads": float(len(after)),
-        "sched.voluntary_rate": _sum_rate([(a.voluntary, b.voluntary) for a, b in both], pair),
-        "sched.involuntary_rate": _sum_rate([(a.involuntary, b.involuntary) for a, b in both], pair),
-        "sched.migration_rate": _sum_rate([(a.migrations, b.migrations) for a, b in both], pair),
+    seen = coverage(pair.after)
+    counted = {
+        "sched.voluntary_rate": [(a.voluntary, b.voluntary) for a, b in both],
+        "sched.involuntary_rate": [(a.involuntary, b.involuntary) for a, b in both],
+        "sched.migration_rate": [(a.migrations, b.migrations) for a, b in both],
     }
+    rates: dict[Key, Said] = {name: seen.noted(_sum_rate(counts, pair, seen.scale)) for name, counts in counted.items()}
+    return {"sched.threads": float(seen.all), **rates}
 
 
-def _sum_rate(counts: list[tuple[int | None, int | None]], pair: Pair) -> Found:
+def _sum_rate(counts: list[tuple[int | None, int | None]], pair: Pair, scale: float) -> Found:
     grown = [new - old for old, new in counts if old is not None and new is not None]
     if counts and not grown:
         return Missing(Reason.KERNEL_CONFIG, "the kernel does not count it")
-    return rate(0, sum(map(float, grown)), pair.seconds)
+    return rate(0, scale * sum(map(float, grown)), pair.seconds)
 
 
 def parse_states(text: str) -> Counter[tuple[str, str]]:
@@ -149,13 +188,10 @@ def parse_states(text: str) -> Counter[tuple[str, str]]:
     return samples
 
 
-def _states(text: str) -> Mapping[Key, Found]:
+def _states(text: str) -> Mapping[Key, Said]:
     samples = parse_states(text)
     asleep = sum(count for (state, _), count in samples.items() if state == "D")
-    places: Counter[str] = Counter()
-    for (_, place), count in samples.items():
-        places[place] += count
-    named = sorted((-count, place) for place, count in places.items() if place != "0")
+    places = _places(samples)
     waited = any(state != "R" for state, _ in samples)
     hidden = (
         Missing(Reason.PTRACE_DENIED, "the kernel does not tell where threads wait")
@@ -164,8 +200,26 @@ def _states(text: str) -> Mapping[Key, Found]:
     )
     return {
         "sched.d_state_share": share(asleep, samples.total(), "no thread was sampled"),
-        "sched.top_wchan": named[0][1] if named else hidden,
+        "sched.top_wchan": places[0][0] if places else hidden,
+        "sched.wait_channels": _listed(places, samples.total()) if places else hidden,
     }
+
+
+_LISTED: Final = 5
+"""Wait channels that are named: what comes after them is a per cent or two."""
+
+
+def _places(samples: Counter[tuple[str, str]]) -> list[tuple[str, int]]:
+    """Kernel functions that threads were seen waiting in, most frequent first."""
+    places: Counter[str] = Counter()
+    for (_, place), count in samples.items():
+        places[place] += count
+    return sorted(((place, n) for place, n in places.items() if place != "0"), key=lambda one: (-one[1], one[0]))
+
+
+def _listed(places: list[tuple[str, int]], total: int) -> str:
+    """`futex_wait_queue 62 %, jbd2_log_wait_commit 30 %`: shares of all samples."""
+    return ", ".join(f"{place} {100 * count / total:.0f} %" for place, count in places[:_LISTED] if total > 0)
 
 
 SCHEDULING: Final = (
@@ -186,6 +240,8 @@ SCHEDULING: Final = (
         _counts,
         pairs=("/proc/PID/task",),
     ),
-    Recipe(("sched.d_state_share", "sched.top_wchan"), _states, texts=("/proc/PID/task/states",)),
+    Recipe(
+        ("sched.d_state_share", "sched.top_wchan", "sched.wait_channels"), _states, texts=("/proc/PID/task/states",)
+    ),
 )
 """Scheduling of the server's threads."""

@@ -22,9 +22,9 @@ def why_empty(evaluator: Evaluator, expression: Expression, time_ms: int) -> Abs
 
 
 def _why_absent(evaluator: Evaluator, selector: Selector, _: int) -> Absence | None:
-    if not evaluator.store.named(selector.name):
+    if not evaluator.store.named(selector.name) and selector.name not in evaluator.store.native:
         return Reason.SOURCE_ABSENT, f"no series of {selector.name}"
-    if not evaluator.selected(selector):
+    if not evaluator.every(selector):
         return Reason.SOURCE_ABSENT, f"no series matches {selector}"
     return None
 
@@ -33,7 +33,7 @@ def _why_stale(evaluator: Evaluator, selector: Selector, time_ms: int) -> Absenc
     if _samples(evaluator, selector, time_ms):
         return None
     at = time_ms - selector.offset_ms
-    earlier = [time for series in evaluator.selected(selector) for time in series.times if time <= at]
+    earlier = [time for series in evaluator.every(selector) for time in series.times if time <= at]
     if not earlier:
         return Reason.STALE, f"no sample of {selector} before this instant"
     return (
@@ -53,4 +53,6 @@ def _samples(evaluator: Evaluator, selector: Selector, time_ms: int) -> int:
     """The samples of the richest series that the selector sees; one at most for an instant selector."""
     if not selector.range_ms:
         return bool(evaluator.at(selector, time_ms))
-    return max((span.beyond - span.first for span in evaluator.spans(selector, time_ms)), default=0)
+    figures = (span.seen.beyond - span.seen.first for span in evaluator.spans(selector, time_ms))
+    native = (span.seen.beyond - span.seen.first for span in evaluator.native_spans(selector, time_ms))
+    return max((*figures, *native), default=0)

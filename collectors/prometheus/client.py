@@ -12,6 +12,7 @@ import math
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from functools import cache
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Final, Self
 
@@ -36,6 +37,9 @@ if TYPE_CHECKING:
     import httpx
 
 __all__ = ["Found", "Instance", "Prometheus", "PrometheusOptions", "Refusal", "raw_query", "tls_context"]
+
+_VICTORIA: Final = "x-server-hostname"
+"""A header that VictoriaMetrics puts on every answer."""
 
 _SMALL: Final = 4096
 """
@@ -85,6 +89,7 @@ class Prometheus:
     def __init__(self, options: PrometheusOptions) -> None:
         self.options = options
         self._client: httpx.Client | None = None
+        self._victoria = False
 
     def __enter__(self) -> Self:
         return self
@@ -144,11 +149,16 @@ class Prometheus:
         return _foreign(self.options) if results is None else results
 
     def _version(self) -> str:
-        """What the server says it is; Thanos and others may not, which is no reason to stop."""
+        """
+        What the server says it is; Thanos and others may not, which is no reason to stop.
+
+        VictoriaMetrics says it is some Prometheus 2, and is not: its ranges are open to the left, as those of 3 are.
+        """
         answer = self._ask("GET", "/api/v1/status/buildinfo", {})
         data = _data(answer) if isinstance(answer, str) else None
         version = data.get("version") if isinstance(data, dict) else None
-        return redacted(version, self.options) if isinstance(version, str) else ""
+        said = redacted(version, self.options) if isinstance(version, str) else ""
+        return f"VictoriaMetrics (says {said or 'nothing'})" if self._victoria else said
 
     def _query(self, query: str, at: float) -> str | Refusal:
         form = {
@@ -175,6 +185,7 @@ class Prometheus:
         deadline = time.monotonic() + self.options.timeout
         url = address_of(self.options) + path
         with client.stream(method, url, data=form or None) as response:
+            self._victoria |= _VICTORIA in response.headers
             body = bytearray()
             for chunk in response.iter_bytes():
                 body += chunk
@@ -201,10 +212,18 @@ def _client(options: PrometheusOptions) -> "httpx.Client":
     return httpx.Client(
         headers=headers,
         auth=httpx.BasicAuth(*login) if login else None,
-        verify=tls_context(options) if secure else False,
+        verify=tls_context(options) if secure else _no_tls(),
         timeout=options.timeout,
         follow_redirects=False,
     )
+
+
+@cache
+def _no_tls() -> "ssl.SSLContext":
+    """For plain HTTP, whose client would otherwise make a context of its own each time, and never use it."""
+    import ssl
+
+    return ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 
 
 def tls_context(options: PrometheusOptions) -> "ssl.SSLContext":

@@ -3,10 +3,12 @@ PromQL over raw samples, with the results that Prometheus itself would give.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from functools import lru_cache
+from bisect import bisect_left, bisect_right
+from collections.abc import Callable, Iterable
+from operator import attrgetter
 from typing import Final
 
+from engram_diagnose.collectors.prometheus.aggregation import Grouping, aggregated
 from engram_diagnose.collectors.prometheus.expression import (
     Aggregation,
     Binary,
@@ -18,49 +20,34 @@ from engram_diagnose.collectors.prometheus.expression import (
     kind_of,
 )
 from engram_diagnose.collectors.prometheus.functions import (
-    NO_NOTES,
+    NATIVE_FUNCTIONS,
     PROMETHEUS_3,
     RANGE_FUNCTIONS,
+    NativeSpan,
+    Seen,
     Semantics,
     Span,
-    highest,
-    lowest,
-    mean,
-    total,
+    seen_in,
 )
-from engram_diagnose.collectors.prometheus.histogram import quantile
-from engram_diagnose.collectors.prometheus.labels import (
-    BUCKET,
-    NAME,
-    Labels,
-    drop,
-    keep,
-    label,
-    parse_float,
-    without_name,
-)
+from engram_diagnose.collectors.prometheus.labels import label, without_name
+from engram_diagnose.collectors.prometheus.native import Native
 from engram_diagnose.collectors.prometheus.operators import (
     EvaluationError,
     Sample,
     Vector,
     distinct,
+    figures_of,
     joined,
-    merged_notes,
     negated,
     of_numbers,
     with_number,
 )
-from engram_diagnose.collectors.prometheus.series import Series, SeriesStore
+from engram_diagnose.collectors.prometheus.quantiles import Bucketed, bucketed, quantiles_of
+from engram_diagnose.collectors.prometheus.series import AnySeries, NativeSeries, Series, SeriesStore, Timed
 
 __all__ = ["EvaluationError", "Evaluator", "Sample", "Vector"]
 
-_AGGREGATES: Final[dict[str, Callable[[Sequence[float]], float]]] = {
-    "sum": total,
-    "avg": mean,
-    "min": lowest,
-    "max": highest,
-    "count": lambda values: float(len(values)),
-}
+_LABELS: Final = attrgetter("labels")
 
 
 class Evaluator:
@@ -73,9 +60,15 @@ class Evaluator:
     def __init__(self, store: SeriesStore, semantics: Semantics = PROMETHEUS_3) -> None:
         self.store = store
         self.semantics = semantics
-        self._vectors: dict[tuple[Expression, int], Vector] = {}
+        self._vectors: dict[tuple[int, int], tuple[Expression, Vector]] = {}
+        """By the identity of an expression, which `shared` makes that of all its equals, kept here so that it stays."""
         self._selected: dict[tuple[object, ...], list[Series]] = {}
-        self._groups: dict[Aggregation, dict[Labels, Labels]] = {}
+        self._selected_native: dict[tuple[object, ...], list[NativeSeries]] = {}
+        self._groupings: dict[tuple[tuple[str, ...], bool], Grouping] = {}
+        self._bucketed: dict[int, tuple[Vector, Bucketed]] = {}
+        """By the identity of a vector, which is kept here as well."""
+        self._windows: dict[tuple[int, int, int], tuple[list[int], Seen | None]] = {}
+        """By the identity of a list of times, which many series share, and the window."""
 
     def at(self, expression: Expression, time_ms: int) -> Vector:
         """
@@ -86,20 +79,28 @@ class Evaluator:
         """
         if kind_of(expression) == "scalar":
             return [Sample((), self._number(expression, time_ms))]
-        return sorted(self._vector(expression, time_ms), key=lambda sample: sample.labels)
+        return sorted(self._vector(expression, time_ms), key=_LABELS)
 
     def selected(self, selector: Selector) -> list[Series]:
-        """The series that a selector's name and matchers choose, whatever their times."""
+        """The series of figures that a selector's name and matchers choose, whatever their times."""
         key = selector.name, selector.matchers
         found = self._selected.get(key)
         if found is None:
-            found = [
-                series
-                for series in self.store.named(selector.name)
-                if all(matcher.accepts(label(series.labels, matcher.label)) for matcher in selector.matchers)
-            ]
-            self._selected[key] = found
+            found = self._selected[key] = _accepted(selector, self.store.named(selector.name))
         return found
+
+    def selected_native(self, selector: Selector) -> list[NativeSeries]:
+        """The same of native histograms."""
+        key = selector.name, selector.matchers
+        found = self._selected_native.get(key)
+        if found is None:
+            series = self.store.native.get(selector.name, ())
+            found = self._selected_native[key] = _accepted(selector, series)
+        return found
+
+    def every(self, selector: Selector) -> list[Series | NativeSeries]:
+        """Both together."""
+        return [*self.selected(selector), *self.selected_native(selector)]
 
     # Numbers
 
@@ -122,22 +123,22 @@ class Evaluator:
     # Vectors
 
     def _vector(self, expression: Expression, time_ms: int) -> Vector:
-        key = expression, time_ms
+        key = id(expression), time_ms
         found = self._vectors.get(key)
         if found is None:
-            found = self._vectors[key] = self._evaluated(expression, time_ms)
-        return found
+            found = self._vectors[key] = expression, self._evaluated(expression, time_ms)
+        return found[1]
 
     def _evaluated(self, expression: Expression, time_ms: int) -> Vector:
         match expression:
             case Selector():
                 return self._instant(expression, time_ms)
             case Negation():
-                return distinct(negated(self._vector(expression.operand, time_ms)))
+                return distinct(negated(figures_of(self._vector(expression.operand, time_ms))))
             case Aggregation():
                 return self._aggregated(expression, self._vector(expression.operand, time_ms))
             case Call():
-                return distinct(self._called(expression, time_ms))
+                return self._called(expression, time_ms)
             case Binary():
                 return self._binary(expression, time_ms)
         raise EvaluationError("a number where a vector was expected")
@@ -146,36 +147,48 @@ class Evaluator:
         if selector.range_ms:
             raise EvaluationError("a range of samples where a vector was expected")
         at = time_ms - selector.offset_ms
+        vector = [
+            Sample(series.labels, series.values[index])
+            for series in self.selected(selector)
+            if (index := self._newest(series, at)) is not None
+        ]
+        return self._with_native(vector, selector, at) if self.store.native else vector
+
+    def _newest(self, series: Timed, at: int) -> int | None:
+        """The index of the sample that an instant selector sees."""
         oldest = at - self.semantics.lookback_ms + self.semantics.left_open
-        vector = []
-        for series in self.selected(selector):
-            index = series.latest(at)
-            if index is not None and series.times[index] >= oldest:
-                vector.append(Sample(series.labels, series.values[index]))
-        return vector
+        index = series.latest(at)
+        return index if index is not None and series.times[index] >= oldest else None
+
+    def _with_native(self, vector: Vector, selector: Selector, at: int) -> Vector:
+        """Also the histograms; of a series that has both, the newer sample."""
+        newest = {one.labels: one.times[index] for one in self.selected(selector)
+                  if (index := self._newest(one, at)) is not None}  # fmt: skip
+        found = {
+            one.labels: Sample(one.labels, math.nan, histogram=one.histograms[index])
+            for one in self.selected_native(selector)
+            if (index := self._newest(one, at)) is not None and one.times[index] > newest.get(one.labels, -math.inf)
+        }
+        return [*(sample for sample in vector if sample.labels not in found), *found.values()]
 
     def _binary(self, binary: Binary, time_ms: int) -> Vector:
         if kind_of(binary.right) == "scalar":
             number = self._number(binary.right, time_ms)
-            return distinct(with_number(binary, self._vector(binary.left, time_ms), number, swapped=False))
+            left = figures_of(self._vector(binary.left, time_ms))
+            return distinct(with_number(binary, left, number, swapped=False))
         if kind_of(binary.left) == "scalar":
             number = self._number(binary.left, time_ms)
-            return distinct(with_number(binary, self._vector(binary.right, time_ms), number, swapped=True))
-        return joined(binary, self._vector(binary.left, time_ms), self._vector(binary.right, time_ms))
+            right = figures_of(self._vector(binary.right, time_ms))
+            return distinct(with_number(binary, right, number, swapped=True))
+        sides = (figures_of(self._vector(side, time_ms)) for side in (binary.left, binary.right))
+        return joined(binary, *sides)
 
     def _aggregated(self, aggregation: Aggregation, vector: Vector) -> Vector:
-        known = self._groups.setdefault(aggregation, {})
-        groups: dict[Labels, list[Sample]] = {}
-        for sample in vector:
-            group = known.get(sample.labels)
-            if group is None:
-                group = known[sample.labels] = _group_of(aggregation, sample.labels)
-            groups.setdefault(group, []).append(sample)
-        aggregate = _AGGREGATES[aggregation.operator]
-        return [
-            Sample(labels, aggregate([sample.value for sample in samples]), merged_notes(samples))
-            for labels, samples in groups.items()
-        ]
+        key = aggregation.labels, aggregation.without
+        grouping = self._groupings.get(key)
+        if grouping is None:
+            grouping = self._groupings[key] = Grouping(aggregation.labels, without=aggregation.without)
+        return aggregated(aggregation, grouping, vector, native=bool(self.store.native))
 
     # Functions
 
@@ -184,39 +197,104 @@ class Evaluator:
             return self._over_range(call, time_ms)
         if call.function == "histogram_quantile":
             q, buckets = call.arguments
-            return _quantiles(self._number(q, time_ms), self._vector(buckets, time_ms))
-        vector = self._vector(call.arguments[0], time_ms)
+            histograms = self._histograms(self._vector(buckets, time_ms))
+            return quantiles_of(self._number(q, time_ms), histograms, exponential=self.semantics.exponential)
+        if call.function in _OF_HISTOGRAM:
+            return distinct(_said_by_histograms(call.function, self._vector(call.arguments[0], time_ms)))
+        vector = figures_of(self._vector(call.arguments[0], time_ms))
         if call.function == "abs":
-            return [Sample(without_name(sample.labels), abs(sample.value), sample.notes) for sample in vector]
+            return distinct([Sample(without_name(one.labels), abs(one.value), one.notes) for one in vector])
         limit = self._number(call.arguments[1], time_ms)
         clamp = max if call.function == "clamp_min" else min
-        return [
-            Sample(without_name(sample.labels), _clamped(clamp, sample.value, limit), sample.notes) for sample in vector
-        ]
+        return distinct(
+            [Sample(without_name(one.labels), _clamped(clamp, one.value, limit), one.notes) for one in vector]
+        )
+
+    def _histograms(self, vector: Vector) -> Bucketed:
+        found = self._bucketed.get(id(vector))
+        if found is None:
+            found = self._bucketed[id(vector)] = vector, bucketed(vector)
+        return found[1]
 
     def spans(self, selector: Selector, time_ms: int) -> list[Span]:
-        """The samples that a range selector sees of each series; series without any are left out."""
+        """The samples that a range selector sees of each series of figures; series without any are left out."""
         end = time_ms - selector.offset_ms
         start = end - selector.range_ms
-        spans = []
-        for series in self.selected(selector):
-            first, beyond = series.within(start + self.semantics.left_open, end)
-            if first < beyond:
-                spans.append(Span(series, first, beyond, start, end))
-        return spans
+        return [Span(one, seen) for one in self.selected(selector) if (seen := self._seen(one.times, start, end))]
+
+    def native_spans(self, selector: Selector, time_ms: int) -> list[NativeSpan]:
+        """The same of native histograms."""
+        end = time_ms - selector.offset_ms
+        start = end - selector.range_ms
+        series = self.selected_native(selector)
+        return [NativeSpan(one, seen) for one in series if (seen := self._seen(one.times, start, end))]
+
+    def _seen(self, times: list[int], start: int, end: int) -> Seen | None:
+        key = id(times), start, end
+        known = self._windows.get(key)
+        if known is None:
+            first = bisect_left(times, start + self.semantics.left_open)
+            beyond = bisect_right(times, end)
+            seen = seen_in(times, first, beyond, start=start, end=end) if first < beyond else None
+            known = self._windows[key] = times, seen
+        return known[1]
 
     def _over_range(self, call: Call, time_ms: int) -> Vector:
         (selector,) = call.arguments
         if not isinstance(selector, Selector):
             raise EvaluationError(f"{call.function} of something computed")
-        function, vector = RANGE_FUNCTIONS[call.function], []
-        for span in self.spans(selector, time_ms):
-            result = function(span, self.semantics)
+        spans = self.spans(selector, time_ms)
+        native = self.native_spans(selector, time_ms) if self.store.native else []
+        if not native:  # of one name, so that all stay distinct
+            return self._figures_over(call.function, spans)
+        # A series with samples of both kinds in the window gives nothing.
+        mixed = {span.series.labels for span in spans} & {span.series.labels for span in native}
+        figures = self._figures_over(call.function, [span for span in spans if span.series.labels not in mixed])
+        others = self._native_over(call.function, [span for span in native if span.series.labels not in mixed])
+        return distinct([*figures, *others])
+
+    def _figures_over(self, name: str, spans: Iterable[Span]) -> Vector:
+        function, semantics = RANGE_FUNCTIONS[name], self.semantics
+        named = name == "last_over_time"
+        return [
+            Sample(span.series.labels if named else span.series.nameless, *result)
+            for span in spans
+            if (result := function(span, semantics)) is not None
+        ]
+
+    def _native_over(self, name: str, spans: Iterable[NativeSpan]) -> Iterable[Sample]:
+        function = NATIVE_FUNCTIONS.get(name)
+        for span in spans if function else ():
+            result = function(span, self.semantics) if function else None
             if result is not None:
-                labels = span.series.labels
-                kept = labels if call.function == "last_over_time" else without_name(labels)
-                vector.append(Sample(kept, *result))
-        return vector
+                labels = span.series.labels if name == "last_over_time" else without_name(span.series.labels)
+                yield Sample(labels, math.nan, result[1], histogram=result[0])
+
+
+def _accepted(selector: Selector, series: Iterable[AnySeries]) -> list[AnySeries]:
+    found = list(series)
+    for matcher in selector.matchers:
+        if matcher.operator == "=" and matcher.value:
+            pair = matcher.label, matcher.value
+            found = [one for one in found if pair in one.labels]
+        else:
+            found = [one for one in found if matcher.accepts(label(one.labels, matcher.label))]
+    return found
+
+
+_OF_HISTOGRAM: Final[dict[str, Callable[[Native], float]]] = {
+    "histogram_count": lambda histogram: histogram.count,
+    "histogram_sum": lambda histogram: histogram.sum,
+}
+
+
+def _said_by_histograms(function: str, vector: Vector) -> Vector:
+    """What each native histogram says; figures say nothing."""
+    return [
+        Sample(without_name(sample.labels), _OF_HISTOGRAM[function](sample.histogram), sample.notes)
+        for sample in vector
+        if sample.histogram is not None
+    ]
 
 
 def _clamped(clamp: Callable[[float, float], float], value: float, limit: float) -> float:
@@ -225,30 +303,3 @@ def _clamped(clamp: Callable[[float, float], float], value: float, limit: float)
     if extreme in (value, limit):
         return extreme
     return math.nan if math.isnan(value) or math.isnan(limit) else clamp(value, limit)
-
-
-def _group_of(aggregation: Aggregation, labels: Labels) -> Labels:
-    if aggregation.without:
-        return drop(labels, (NAME, *aggregation.labels))
-    return keep(labels, aggregation.labels)
-
-
-@lru_cache(maxsize=16384)
-def _bucket_of(labels: Labels) -> tuple[float | None, Labels]:
-    """The upper bound of a bucket, and what it is a bucket of."""
-    return parse_float(label(labels, BUCKET)), drop(labels, (NAME, BUCKET))
-
-
-def _quantiles(q: float, buckets: Vector) -> Vector:
-    """A quantile for each label set but `le`; a series whose `le` is missing or no figure is left out."""
-    groups: dict[Labels, list[tuple[float, Sample]]] = {}
-    for sample in buckets:
-        bound, labels = _bucket_of(sample.labels)
-        if bound is not None:
-            groups.setdefault(labels, []).append((bound, sample))
-    vector = []
-    for labels, group in groups.items():
-        result = quantile(q, ((bound, sample.value) for bound, sample in group))
-        notes = result.notes | merged_notes(sample for _, sample in group)
-        vector.append(Sample(labels, result.value, notes or NO_NOTES, result.bucket))
-    return vector

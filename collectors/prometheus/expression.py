@@ -5,7 +5,8 @@ Every node is immutable and hashable, so that one sub-expression is evaluated on
 """
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import lru_cache
 from typing import Final, Literal
 
 from engram_diagnose.collectors.prometheus.labels import escaped
@@ -122,12 +123,32 @@ _OVER_RANGE: Final = (
 FUNCTIONS: Final[dict[str, tuple[Kind, ...]]] = {
     **dict.fromkeys(_OVER_RANGE.split(), ("matrix",)),
     "histogram_quantile": ("scalar", "vector"),
+    "histogram_count": ("vector",),
+    "histogram_sum": ("vector",),
     "clamp_min": ("vector", "scalar"),
     "clamp_max": ("vector", "scalar"),
     "abs": ("vector",),
     "time": (),
 }
 """The kinds of each function's arguments. All give a vector, but `time`, which gives a scalar."""
+
+
+def shared(expression: Expression) -> Expression:
+    """The same expression, made of one object for each of its equal parts: these are evaluated once an instant."""
+    match expression:
+        case Negation() | Aggregation():
+            expression = replace(expression, operand=shared(expression.operand))
+        case Call():
+            expression = replace(expression, arguments=tuple(map(shared, expression.arguments)))
+        case Binary():
+            expression = replace(expression, left=shared(expression.left), right=shared(expression.right))
+    return _first(expression)
+
+
+@lru_cache(maxsize=16384)
+def _first(expression: Expression) -> Expression:
+    """The first one that was equal."""
+    return expression
 
 
 def kind_of(expression: Expression) -> Kind:

@@ -10,9 +10,11 @@ from typing import Final
 
 from engram_diagnose.collectors.prometheus.absence import why_empty
 from engram_diagnose.collectors.prometheus.evaluate import EvaluationError, Evaluator, Sample
+from engram_diagnose.collectors.prometheus.expression import selectors_in
 from engram_diagnose.collectors.prometheus.functions import PROMETHEUS_3, SCRAPES, Semantics
 from engram_diagnose.collectors.prometheus.labels import Labels, label
 from engram_diagnose.collectors.prometheus.lexer import format_duration
+from engram_diagnose.collectors.prometheus.nativised import base_name
 from engram_diagnose.collectors.prometheus.plan import (
     Needed,
     NoPlan,
@@ -64,7 +66,7 @@ def facts_of_series(
     `@rate_…` to so many seconds, which the quality then says. `suffix` is put behind every name:
     `@before` for an `at` before the onset.
     """
-    reading = _Reading(Evaluator(series, semantics), round(at * 1000), host, collected, suffix)
+    reading = _Reading(Evaluator(series, semantics), round(at * 1000), host, collected, suffix, {})
     facts: list[Fact] = []
     for name in dict.fromkeys(wanted):
         plans = plans_of(name, dialect=dialect, catalogue=catalogue, default_window=default_window,
@@ -96,6 +98,13 @@ def facts_of_scrapes(
                            longest_rate=between)  # fmt: skip
 
 
+_Terms = tuple[Scope, tuple[tuple[str, str], ...], tuple[tuple[str, str], ...]]
+
+
+def _terms(source: Source) -> _Terms:
+    return source.scope, tuple(source.labels.items()), tuple(source.values.items())
+
+
 @dataclass(frozen=True, slots=True)
 class _Reading:
     """One store at one instant."""
@@ -105,6 +114,8 @@ class _Reading:
     host: str
     collected: float
     suffix: str
+    scopes: dict[_Terms, dict[Labels, Scope]]
+    """The scopes of label sets, by what a source says of them: most sources say the same."""
 
     def of(self, plans: Sequence[Plan | NoPlan]) -> list[Fact]:
         """
@@ -128,12 +139,24 @@ class _Reading:
         if isinstance(plan, NoPlan):
             return [self.unknown(plan, plan.reason, plan.detail)]
         facts = {fact.scope: fact for fact in self._scoped(plan)}
-        if plan.merged is None or facts.keys() == {plan.source.scope}:
+        over_all = plan.merged
+        if over_all is None or facts.keys() == {plan.source.scope}:
             return list(facts.values())
-        merged = {fact.scope: fact for fact in self._scoped(plan.merged) if fact.known or fact.scope not in facts}
+        merged = {fact.scope: fact for fact in self._scoped(over_all) if fact.known or fact.scope not in facts}
         return list({**facts, **merged}.values())
 
+    def _spoken(self, plan: Plan) -> Plan:
+        """The plan of native histograms where the server publishes these and not the classic series."""
+        store = self.evaluator.store
+        native = plan.native if store.native else None
+        if native is None:
+            return plan
+        classic = {one.name for one in selectors_in(plan.expression) if base_name(one.name)}
+        there = {one.name for one in selectors_in(native.expression)} & store.native.keys()
+        return native if there and not any(map(store.named, classic)) else plan
+
     def _scoped(self, plan: Plan) -> list[Fact]:
+        plan = self._spoken(plan)
         if plan.history_seconds > self.collected + 0.001:
             needed, had = format_duration(plan.history_seconds), format_duration(self.collected)
             detail = f"{needed} of samples are needed, {had} were collected"
@@ -180,7 +203,8 @@ class _Reading:
         if not figure.defined:
             detail = "; ".join(sorted(figure.notes)) or _spelled(figure.value)
             return self.unknown(plan, Reason.NAN, detail, scope)
-        quality = "; ".join([*_shortened(plan), *sorted(figure.notes), *self.evaluator.store.quality])
+        said = figure.notes or plan.asked_seconds or self.evaluator.store.quality
+        quality = "; ".join([*_shortened(plan), *sorted(figure.notes), *self.evaluator.store.quality]) if said else ""
         status = Status.PROXY if plan.source.proxy_of else Status.MEASURED
         return Fact(plan.name + self.suffix, _value(plan, figure), status, scope, plan.text,
                     self.host, self.time_ms / 1000, plan.window_seconds,
@@ -210,11 +234,15 @@ class _Reading:
     # Figures
 
     def _figures(self, plan: Plan, time_ms: int) -> dict[Scope, Figure]:
+        source = plan.source
+        known = self.scopes.setdefault(_terms(source), {})
         figures: dict[Scope, Figure] = {}
         for sample in self.evaluator.at(plan.expression, time_ms):
-            scope, figure = _scope(plan.source, sample.labels), _figure(sample, plan.source.factor)
-            other = figures.get(scope)
-            figures[scope] = figure if other is None else _merged(plan.source, other, figure)
+            scope = known.get(sample.labels)
+            if scope is None:
+                scope = known[sample.labels] = _scope(source, sample.labels)
+            figure, other = _figure(sample, source.factor), figures.get(scope)
+            figures[scope] = figure if other is None else _merged(source, other, figure)
         return figures
 
 
@@ -232,7 +260,8 @@ def _figure(sample: Sample, factor: float) -> Figure:
     value = sample.value * factor
     if sample.bucket is None or not math.isfinite(value) or not factor:
         return Figure(value, value, value, sample.notes)
-    return Figure(*sample.bucket.scaled(factor).interval(), value, sample.notes)
+    bucket = sample.bucket if factor == 1 else sample.bucket.scaled(factor)
+    return Figure(*bucket.interval(), value, sample.notes)
 
 
 def _merged(source: Source, one: Figure, other: Figure) -> Figure:

@@ -3,6 +3,7 @@ Quantiles of classic histograms: Prometheus's figure, and the bucket that is all
 """
 
 import math
+from bisect import bisect_left
 from collections.abc import Iterable
 from operator import itemgetter
 from typing import Final, NamedTuple
@@ -11,6 +12,8 @@ NO_OBSERVATIONS: Final = "no observations in the window"
 BEYOND_LAST: Final = "beyond the last bucket"
 NOT_MONOTONIC: Final = "the buckets were not cumulative"
 NO_INFINITE_BUCKET: Final = "no +Inf bucket"
+
+NO_NOTES: Final = frozenset[str]()
 
 _TOLERANCE: Final = 1e-12
 """
@@ -51,28 +54,49 @@ class Quantile(NamedTuple):
 
     value: float
     bucket: Bucket | None = None
-    notes: frozenset[str] = frozenset()
+    notes: frozenset[str] = NO_NOTES
+
+
+class Cumulative(NamedTuple):
+    """Counts by ascending upper bound, none lower than the one before, and what is to be said of them."""
+
+    bounds: list[float]
+    counts: list[float]
+    notes: frozenset[str] = NO_NOTES
+
+    def quantile(self, q: float) -> Quantile:
+        """
+        The quantile `q`.
+
+        Linear inside the bucket, from 0 in the first one; the last finite bound when the quantile lies
+        in the +Inf bucket; NaN without observations, without a +Inf bucket, or with that one alone
+        (`bucketQuantile` of Prometheus).
+        """
+        if math.isnan(q) or not 0 <= q <= 1:
+            return Quantile(math.nan if math.isnan(q) else math.copysign(math.inf, q))
+        if not self.bounds or self.bounds[-1] != math.inf or len(self.bounds) < 2:
+            return Quantile(math.nan, None, frozenset({NO_INFINITE_BUCKET}))
+        total = self.counts[-1]
+        if total == 0 or math.isnan(total):
+            return Quantile(math.nan, None, self.notes | {NO_OBSERVATIONS})
+        return _located(q * total, self.bounds, self.counts, self.notes)
 
 
 def quantile(q: float, counts: Iterable[tuple[float, float]]) -> Quantile:
-    """
-    The quantile `q` of cumulative counts by upper bound, in any order.
+    """The quantile `q` of cumulative counts by upper bound, in any order."""
+    return cumulated(counts).quantile(q)
 
-    Linear inside the bucket, from 0 in the first one; the last finite bound when the quantile lies
-    in the +Inf bucket; NaN without observations, without a +Inf bucket, or with that one alone.
-    Counts of one bound add up, and counts that fall are raised to the highest before them
-    (`bucketQuantile` of Prometheus).
+
+def cumulated(counts: Iterable[tuple[float, float]]) -> Cumulative:
     """
-    if math.isnan(q) or not 0 <= q <= 1:
-        return Quantile(math.nan if math.isnan(q) else math.copysign(math.inf, q))
+    Cumulative counts by upper bound, in any order, put in order.
+
+    Counts of one bound add up, and counts that fall are raised to the highest before them.
+    """
     bounds, cumulative = _merged(counts)
-    if not bounds or bounds[-1] != math.inf or len(bounds) < 2:
-        return Quantile(math.nan, None, frozenset({NO_INFINITE_BUCKET}))
-    notes = frozenset({NOT_MONOTONIC}) if _raise_falling(cumulative) else frozenset[str]()
-    total = cumulative[-1]
-    if total == 0 or math.isnan(total):
-        return Quantile(math.nan, None, notes | {NO_OBSERVATIONS})
-    return _located(q * total, bounds, cumulative, notes)
+    if not bounds:
+        return Cumulative(bounds, cumulative)
+    return Cumulative(bounds, cumulative, frozenset({NOT_MONOTONIC}) if _raise_falling(cumulative) else NO_NOTES)
 
 
 def _merged(counts: Iterable[tuple[float, float]]) -> tuple[list[float], list[float]]:
@@ -101,7 +125,7 @@ def _raise_falling(cumulative: list[float]) -> bool:
 
 def _located(rank: float, bounds: list[float], cumulative: list[float], notes: frozenset[str]) -> Quantile:
     last = len(bounds) - 1
-    index = next((i for i in range(last) if cumulative[i] >= rank), last)
+    index = last if math.isnan(rank) else bisect_left(cumulative, rank, 0, last)
     if index == last:
         bucket = Bucket(bounds[last - 1], math.inf)
         return Quantile(bounds[last - 1], bucket, notes | {BEYOND_LAST})

@@ -3,8 +3,9 @@ Label sets, as sorted pairs: hashable, comparable, and in one order everywhere.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from functools import lru_cache
+from operator import itemgetter
 from typing import Final
 
 Labels = tuple[tuple[str, str], ...]
@@ -16,12 +17,16 @@ NAME: Final = "__name__"
 BUCKET: Final = "le"
 
 _FLOAT: Final = re.compile(r"[-+]?(?:(?:\d+\.?\d*|\.\d+)(?:[eE][-+]?\d+)?|[iI][nN][fF](?:inity)?|[nN][aA][nN])", re.A)
+_CHARACTERS: Final = re.compile(r"[-+0-9.eEiInNfFaAty]*+")
+"""Of what Python's `float` takes with these, Prometheus writes all: neither blanks nor `_` are among them."""
+_VALUE: Final = itemgetter(1)
 _UTF16: Final = "utf-16-le"
 
 
 def labels_of(pairs: Iterable[tuple[str, str]]) -> Labels:
     """The label set of these pairs, whose names are distinct."""
-    return tuple(sorted(pair for pair in pairs if pair[1]))
+    found = tuple(sorted(pairs))
+    return found if all(map(_VALUE, found)) else tuple(pair for pair in found if pair[1])
 
 
 def label(labels: Labels, name: str) -> str:
@@ -72,6 +77,16 @@ def clean(text: str) -> str:
     except UnicodeEncodeError:
         return text.encode(_UTF16, "surrogatepass").decode(_UTF16, "replace")
     return text
+
+
+def parse_floats(texts: Sequence[str]) -> list[float] | None:
+    """What `parse_float` gives for each of at least one; None where it gives None for any."""
+    if not _CHARACTERS.fullmatch("".join(texts)):
+        return None
+    try:
+        return list(map(float, texts))
+    except ValueError:
+        return None
 
 
 def parse_float(text: str) -> float | None:

@@ -20,6 +20,7 @@ from engram_diagnose.collectors.prometheus.labels import (
     printed,
     without_name,
 )
+from engram_diagnose.collectors.prometheus.native import Native
 
 
 class EvaluationError(ValueError):
@@ -27,12 +28,17 @@ class EvaluationError(ValueError):
 
 
 class Sample(NamedTuple):
-    """One figure of a vector; `bucket` where it is a quantile from buckets, times a number at most."""
+    """
+    One figure of a vector; `bucket` where it is a quantile from buckets, times a number at most.
+
+    A sample with a `histogram` is that instead, and its figure is NaN.
+    """
 
     labels: Labels
     value: float
     notes: Notes = NO_NOTES
     bucket: Bucket | None = None
+    histogram: Native | None = None
 
 
 Vector = list[Sample]
@@ -77,6 +83,11 @@ def _scaled(sign: str, bucket: Bucket | None, number: float, *, swapped: bool) -
         return None
     factor = number if sign == "*" else divide(1.0, number)
     return bucket.scaled(factor) if factor and math.isfinite(factor) else None
+
+
+def figures_of(vector: Vector) -> Vector:
+    """Without native histograms, which most functions and operators leave out."""
+    return [sample for sample in vector if sample.histogram is None]
 
 
 def negated(vector: Vector) -> Vector:

@@ -3,9 +3,10 @@ Plans: which expression gives a wanted fact, and which raw samples it needs.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
-from typing import Final
+from functools import lru_cache
+from typing import Final, Generic, NamedTuple, TypeVar
 
 from engram_diagnose.collectors.prometheus.expression import (
     Expression,
@@ -13,9 +14,11 @@ from engram_diagnose.collectors.prometheus.expression import (
     kind_of,
     longest_range_ms,
     selectors_in,
+    shared,
 )
 from engram_diagnose.collectors.prometheus.lexer import PromqlError, format_duration
 from engram_diagnose.collectors.prometheus.merging import merged_over, promql_of
+from engram_diagnose.collectors.prometheus.nativised import of_native
 from engram_diagnose.collectors.prometheus.promql import parse, parse_counter, with_window
 from engram_diagnose.collectors.prometheus.series import UP
 from engram_diagnose.engine.facts.catalogue import (
@@ -39,6 +42,24 @@ MERGED: Final = frozenset({"space", "hops"})
 """Scope labels over which a fact is known as well: a rule on the whole server reads it without them."""
 
 
+Thing = TypeVar("Thing")
+
+
+class Same(Generic[Thing]):
+    """A thing to find in a cache by its identity: what it holds may not be hashable, and takes long to compare."""
+
+    __slots__ = ("thing",)
+
+    def __init__(self, thing: Thing) -> None:
+        self.thing = thing
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Same) and self.thing is other.thing
+
+    def __hash__(self) -> int:
+        return id(self.thing)
+
+
 @dataclass(frozen=True, slots=True)
 class Plan:
     """
@@ -46,8 +67,7 @@ class Plan:
 
     `text` is the PromQL with its window filled in, and `expression` its tree. `over` is set when
     the expression is evaluated at each scrape of a window and then aggregated; else it is evaluated
-    once. `asked_seconds` is the window in the fact's name, 0 without one. `merged` is the same
-    without the labels of `MERGED`, where the source has them.
+    once. `asked_seconds` is the window in the fact's name, 0 without one.
     """
 
     name: str
@@ -57,7 +77,17 @@ class Plan:
     expression: Expression
     over: Window | None = None
     asked_seconds: float = 0.0
-    merged: "Plan | None" = None
+
+    @property
+    def merged(self) -> "Plan | None":
+        """The plan over all spaces and hops; None where its source does not tell them apart."""
+        return _merged(Same(self))
+
+    @property
+    def native(self) -> "Plan | None":
+        """The plan that reads a native histogram instead of its classic parts; None where it reads none of these."""
+        found = _native_text(self.text)
+        return None if found is None else replace(self, text=found[1], expression=found[0])
 
     @property
     def shortened(self) -> bool:
@@ -67,18 +97,28 @@ class Plan:
     @property
     def window_seconds(self) -> float:
         """What the fact speaks of: the window it is named after, else the longest range in it."""
-        return self.over.seconds if self.over else longest_range_ms(self.expression) / 1000
+        return self.over.seconds if self.over else _reach_of(self.text).range_seconds
 
     @property
     def history_seconds(self) -> float:
         """How far before the instant samples are needed, look-back not counted."""
-        reach = (selector.range_ms + selector.offset_ms for selector in selectors_in(self.expression))
-        return max(0, *reach, 0) / 1000 + (self.over.seconds if self.over else 0.0)
+        return _reach_of(self.text).history_seconds + (self.over.seconds if self.over else 0.0)
 
     @property
-    def looks_back(self) -> bool:
-        """Whether it holds an instant selector."""
-        return any(not selector.range_ms for selector in selectors_in(self.expression))
+    def fetched_seconds(self) -> float:
+        """How far before the instant samples are needed, the look-back of instant selectors counted."""
+        return _reach_of(self.text).fetched_seconds + (self.over.seconds if self.over else 0.0)
+
+
+@lru_cache(maxsize=2048)
+def _merged(of: Same[Plan]) -> Plan | None:
+    plan = of.thing
+    labels = {ours: theirs for ours, theirs in plan.source.labels.items() if ours in MERGED}
+    found = _merged_text(plan.text, frozenset(labels.values())) if labels else None
+    if found is None:
+        return None
+    kept = {ours: theirs for ours, theirs in plan.source.labels.items() if ours not in labels}
+    return replace(plan, source=replace(plan.source, labels=kept), text=found[1], expression=found[0])
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +148,14 @@ def plans_of(
     Empty when it is another collector's to answer: a fact read from JSON, HTTP, /proc and so on, or
     a comparison in time (`@before`, `@baseline`). A window of `@rate_…` is cut to `longest_rate` seconds.
     """
+    return list(_plans(name, Same(dialect), Same(catalogue), default_window, longest_rate))
+
+
+@lru_cache(maxsize=2048)
+def _plans(
+    name: str, within: Same[Dialect], known_to: Same[Catalogue], default_window: float, longest_rate: float
+) -> Sequence[Plan | NoPlan]:
+    dialect, catalogue = within.thing, known_to.thing
     base, window = split_window(name)
     if window is not None and window.kind in ("before", "baseline"):
         return []
@@ -128,22 +176,47 @@ def _plan(
     longest_rate: float,
 ) -> Plan | NoPlan:
     try:
-        plan = _planned(name, window, source, known, default_window, longest_rate)
+        return _planned(name, window, source, known, default_window, longest_rate)
     except PromqlError as error:
         text = source.promql or source.counter
         return NoPlan(name, known, Reason.UNPARSED, f"{text}: {error}", text, source.scope)
-    return replace(plan, merged=_merged(plan)) if isinstance(plan, Plan) else plan
 
 
-def _merged(plan: Plan) -> Plan | None:
-    """The plan over all spaces and hops; None where its source does not tell them apart."""
-    labels = {ours: theirs for ours, theirs in plan.source.labels.items() if ours in MERGED}
-    expression = merged_over(plan.expression, set(labels.values())) if labels else None
-    if expression is None:
-        return None
-    kept = {ours: theirs for ours, theirs in plan.source.labels.items() if ours not in labels}
-    source = replace(plan.source, labels=kept)
-    return replace(plan, source=source, text=promql_of(expression), expression=expression)
+class _Reach(NamedTuple):
+    """The longest range in an expression, and how far back it needs samples, without look-back and with."""
+
+    range_seconds: float
+    history_seconds: float
+    fetched_seconds: float
+
+
+@lru_cache(maxsize=4096)
+def _reach_of(text: str) -> _Reach:
+    expression = parse(text)
+    selectors = list(selectors_in(expression))
+    history = max((one.range_ms + one.offset_ms for one in selectors), default=0)
+    fetched = max(((one.range_ms or LOOKBACK_SECONDS * 1000) + one.offset_ms for one in selectors), default=0)
+    return _Reach(longest_range_ms(expression) / 1000, max(0, history) / 1000, max(0, fetched) / 1000)
+
+
+@lru_cache(maxsize=4096)
+def _native_text(text: str) -> tuple[Expression, str] | None:
+    expression = of_native(parse(text))
+    return None if expression is None else (shared(expression), promql_of(expression))
+
+
+@lru_cache(maxsize=4096)
+def _merged_text(text: str, labels: frozenset[str]) -> tuple[Expression, str] | None:
+    expression = merged_over(parse(text), labels)
+    return None if expression is None else (shared(expression), promql_of(expression))
+
+
+@lru_cache(maxsize=4096)
+def _names_in(text: str) -> frozenset[str]:
+    """The metrics that an expression reads, native histograms included."""
+    native = _native_text(text)
+    expressions = [parse(text), *([native[0]] if native else [])]
+    return frozenset(selector.name for one in expressions for selector in selectors_in(one))
 
 
 def _planned(
@@ -211,8 +284,7 @@ def needed_selectors(wanted: Iterable[str], *, dialect: Dialect, catalogue: Cata
     for name in wanted:
         plans = plans_of(name, dialect=dialect, catalogue=catalogue, default_window=default_window)
         for plan in (one for one in plans if isinstance(one, Plan)):
-            found = {selector.name for selector in selectors_in(plan.expression)}
+            found = _names_in(plan.text)
             names |= found | ({UP} if found else set())
-            back = LOOKBACK_SECONDS if plan.looks_back else 0.0
-            seconds = max(seconds, plan.history_seconds + back)
+            seconds = max(seconds, plan.fetched_seconds)
     return Needed(tuple(sorted(names)), seconds)

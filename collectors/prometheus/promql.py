@@ -10,7 +10,7 @@ loaded rather than in the middle of an incident.
 from functools import lru_cache
 from typing import Final
 
-from engram_diagnose.collectors.prometheus.expression import Expression, Selector, kind_of
+from engram_diagnose.collectors.prometheus.expression import Expression, Selector, kind_of, shared
 from engram_diagnose.collectors.prometheus.lexer import PromqlError, format_duration
 from engram_diagnose.collectors.prometheus.parser import Parser
 
@@ -21,6 +21,7 @@ _AS_LONG: Final = "5m     "
 """Some window, as many characters as the placeholder has, so that positions stay right."""
 
 
+@lru_cache(maxsize=4096)
 def with_window(text: str, seconds: float) -> str:
     """`text` with every `$window` filled in."""
     return text.replace(WINDOW, format_duration(seconds))
@@ -33,7 +34,7 @@ def parse(text: str) -> Expression:
 
     Raises `PromqlError` with position and what was expected.
     """
-    return Parser(text).whole()
+    return shared(Parser(text).whole())
 
 
 def parse_counter(text: str) -> Selector:

@@ -3,6 +3,7 @@ What went wrong on the way to an answer, in words of an operator.
 """
 
 import json
+import re
 from typing import TYPE_CHECKING, Final
 from urllib.parse import urljoin, urlsplit, urlunsplit
 
@@ -47,6 +48,11 @@ def of_exception(error: Exception, options: PrometheusOptions) -> Refusal:
     if isinstance(error, httpx.ConnectError):
         detail = f"{address} cannot be connected to ({_words(error)})"
         return Refusal(Reason.SOURCE_UNREACHABLE, redacted(detail, options), _RUNNING)
+    if isinstance(error, httpx.DecodingError):
+        detail = f"{address} sends an answer that cannot be unpacked ({_words(error)})"
+        return Refusal(
+            Reason.UNPARSED, redacted(detail, options), "look at the proxies on the way: one compresses badly"
+        )
     if isinstance(error, httpx.HTTPError) and not isinstance(error, httpx.LocalProtocolError):
         detail = f"{address} broke the connection ({_words(error)})"
         return Refusal(Reason.SOURCE_UNREACHABLE, redacted(detail, options), _RUNNING)
@@ -90,9 +96,9 @@ def _words(error: BaseException) -> str:
 def of_status(response: "httpx.Response", body: bytes, options: PrometheusOptions) -> Refusal | None:
     """A status other than 200; None for that."""
     status, address = response.status_code, address_of(options)
-    said = redacted(_said(body), options)
     if status == 200:
         return None
+    said = redacted(_said(body), options)
     if 300 <= status < 400:
         detail = f"{address} redirects to {_target(address, response.headers.get('location', ''))}"
         next_step = "give the address it redirects to, if you trust it"
@@ -110,8 +116,18 @@ def of_status(response: "httpx.Response", body: bytes, options: PrometheusOption
         return Refusal(Reason.UNPARSED, detail, "check that this is Prometheus, and its version")
     if status in (502, 503, 504, 429):
         detail = f"{address} is overloaded or not ready ({status}: {said})"
-        return Refusal(Reason.SOURCE_UNREACHABLE, detail, "try again, or ask for a shorter window")
+        return Refusal(Reason.SOURCE_UNREACHABLE, detail, _again(response.headers.get("retry-after", "")))
     return Refusal(Reason.SOURCE_UNREACHABLE, f"{address} answers {status} ({said})", _RUNNING)
+
+
+def _again(retry_after: str) -> str:
+    """What to do about a server that may answer later; it may say when, in seconds or as a date."""
+    later = retry_after.strip()
+    if re.fullmatch(r"[0-9]{1,6}", later):
+        return f"try again in {int(later)} s, as it asks, or ask for a shorter window"
+    if re.fullmatch(r"[A-Za-z0-9:, ]{1,40}", later):
+        return f"try again after {later}, as it asks, or ask for a shorter window"
+    return "try again, or ask for a shorter window"
 
 
 def _target(address: str, location: str) -> str:
@@ -154,4 +170,7 @@ def of_answer(body: bytes, options: PrometheusOptions) -> str | Refusal:
         return Refusal(Reason.UNPARSED, detail, next_step)
     if not start.startswith("{"):
         return Refusal(Reason.UNPARSED, f"{address} does not answer in JSON", _RUNNING)
+    if not text[-200:].rstrip().endswith("}"):
+        detail = f"the answer of {address} breaks off after {len(body)} bytes"
+        return Refusal(Reason.UNPARSED, detail, "ask again; if it happens again, look at the proxies on the way")
     return text

@@ -58,7 +58,7 @@ def scrapes_of(evaluator: Evaluator, expression: Expression, *, at: int, window_
     richest: Sequence[int] = []
     known: Sequence[int] = []
     for selector in selectors_in(expression):
-        for series in evaluator.selected(selector):
+        for series in evaluator.every(selector):
             first, beyond = series.within(start, at)
             if beyond - first > len(richest):
                 richest, known = series.times[first:beyond], series.times

@@ -4,10 +4,12 @@ Was the load alike? A server that is asked for less is faster, and nothing was g
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from engram_diagnose.engine.comparison.effect import Effect
 from engram_diagnose.engine.comparison.policy import Measure
+
+if TYPE_CHECKING:
+    from engram_diagnose.engine.comparison.effect import Effect
 
 Alike = Literal["comparable", "heavier", "lighter", "different", "unknown"]
 
@@ -70,7 +72,7 @@ def _state(states: Sequence[Alike]) -> Alike:
     return differing.pop()
 
 
-def under(load: Load, effect: Effect, *, worsens: bool) -> Effect:
+def under(load: Load, effect: "Effect", *, worsens: bool) -> "Effect":
     """
     The effect as the load lets it stand.
 

@@ -19,8 +19,8 @@ from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.inference.firing import Decide, decide_with_closures
 from engram_diagnose.engine.language.loader import Loaded
-from engram_diagnose.rulebase import load_rules
-from engram_diagnose.session import asked_facts, diagnose_bundle, rule_digests
+from engram_diagnose.rulebase import load_rules, rule_digests
+from engram_diagnose.session import asked_facts, diagnose_bundle
 
 if TYPE_CHECKING:
     from engram_diagnose.collectors.gather import Request
@@ -66,11 +66,14 @@ def sizing_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progre
 
 def _gathered(request: "Request", loaded: Loaded, progress: Say) -> Bundle:
     """What is diagnosed is what is kept: the bundle as it reads again."""
+    from engram_diagnose.bounds import bounds_of
+    from engram_diagnose.collectors.bundle_size import fitted
     from engram_diagnose.collectors.gather import gather
 
-    bundle = gather(request, loaded.catalogue, asked_facts(loaded), now=time.time(),
+    bounds = bounds_of(loaded)
+    bundle = gather(request, loaded.catalogue, asked_facts(loaded), now=time.time(), bounds=bounds,
                     tool=f"engram-diagnose {__version__}", rules=rule_digests(loaded), progress=progress)  # fmt: skip
-    return read_bundle(encode_bundle(bundle))
+    return read_bundle(encode_bundle(fitted(bundle, most=bounds.limits["bundle_bytes"])))
 
 
 def _knows_no_server(bundle: Bundle) -> bool:

@@ -14,8 +14,6 @@ from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.capture.perf_record import STACKS
 from engram_diagnose.collectors.parse.stacks import Profile, collapsed, places, read_profile
 from engram_diagnose.diagnosing import collect_bundle, diagnosis_document
-from engram_diagnose.engine.language.limits_reader import read_limits
-from engram_diagnose.rulebase import load_rules
 
 if TYPE_CHECKING:
     from engram_diagnose.collectors.gather import Request
@@ -65,10 +63,8 @@ _TOP_FUNCTIONS: Final = 10
 
 
 def collect_profile(request: "Request", packs: Iterable[Path], *, say: Say, progress: Say) -> Bundle:
-    """A bundle with everything; `request.seconds` of 0 means as long as the rules say."""
-    limits = read_limits(load_rules(packs, thorough=False).texts, "collection")
-    wished = replace(request, profile=True, seconds=request.seconds or limits["profile_watch"])
-    return collect_bundle(wished, packs, say=say, progress=progress)
+    """A bundle with everything."""
+    return collect_bundle(replace(request, profile=True), packs, say=say, progress=progress)
 
 
 def profile_document(bundle: Bundle, packs: Iterable[Path]) -> Json:
@@ -115,18 +111,32 @@ def _newest(bundle: Bundle, name: str) -> Json | None:
     return found if isinstance(found, dict) else None
 
 
+def make_folder(folder: Path) -> None:
+    """
+    Make the folder that the files go to, before anything is measured: what was measured must have a place.
+
+    Raises `click.ClickException` for a folder that cannot be made or is not empty.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        if any(folder.iterdir()):
+            raise click.ClickException(f"{folder} is not empty; name a folder that is not there yet (--directory)")
+    except OSError as error:
+        reason = error.strerror or str(error)
+        raise click.ClickException(f"cannot make {folder}: {reason}; name another --directory") from None
+
+
 def write_files(folder: Path, bundle: Bundle, document: Json) -> list[Path]:
     """
-    Write bundle, report, flame graph and stacks into a folder that is made; what was written.
+    Write bundle, report, flame graph and stacks into a folder; what was written, the bundle first.
 
-    Raises `click.ClickException` for a folder that cannot be made or is not empty, and for a full disk.
+    Raises `BundleError` and `CannotWriteError`, for a full disk for one.
     """
     from engram_diagnose.cli.output import write_text
     from engram_diagnose.collectors.bundle import write_bundle
     from engram_diagnose.render.html import render_html
     from engram_diagnose.render.markdown import render_markdown
 
-    _make(folder)
     written = [folder / "profile.bundle"]
     write_bundle(written[0], bundle)
     texts = {
@@ -151,13 +161,3 @@ def _of_profile(profile: Profile, instance: str) -> dict[str, str]:
         "stacks.collapsed": collapsed(profile),
         "speedscope.json": render_speedscope(profile, title=title),
     }
-
-
-def _make(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        if any(folder.iterdir()):
-            raise click.ClickException(f"{folder} is not empty; name a folder that is not there yet (--directory)")
-    except OSError as error:
-        reason = error.strerror or str(error)
-        raise click.ClickException(f"cannot make {folder}: {reason}; name another --directory") from None

@@ -3,9 +3,11 @@ Reads rule files from disk: the built-in ones, and the packs a site names.
 """
 
 import datetime
+import hashlib
 import os
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from typing import Any
 
 from engram_diagnose.engine.language.loader import Loaded, load
 from engram_diagnose.engine.language.problem import Mark, Problem, RuleBaseError
@@ -76,3 +78,15 @@ def load_rules(packs: Iterable[Path] = (), *, today: datetime.date | None = None
     """
     day = (today or datetime.date.today()).isoformat()
     return load(builtin_files(), [pack_files(path) for path in packs], today=day, thorough=thorough)
+
+
+def rule_digests(loaded: Loaded) -> dict[str, dict[str, Any]]:
+    """Each pack's version, and one digest over every rule file in force."""
+    digest = hashlib.sha256()
+    for name in sorted(loaded.texts):
+        digest.update(
+            name.rpartition("/")[2].encode() + b"\0" + loaded.texts[name].encode("utf-8", "surrogatepass") + b"\0"
+        )
+    return {
+        pack: {"version": version, "digest": digest.hexdigest()[:16]} for pack, version in loaded.rules.packs.items()
+    }

@@ -1,6 +1,7 @@
 """The benchmarks run and compare like with like. How fast anything is depends on the machine, and is not asserted."""
 
 import json
+import shutil
 import subprocess
 import sys
 from functools import cache
@@ -25,10 +26,12 @@ def outcomes_of(root: Path, name: str) -> list[dict[str, Any]]:
     return outcomes
 
 
-@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing", "webhook"])
+@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing", "webhook", "metrics"])
 def test_a_benchmark_puts_its_figures_beside_a_yardstick_of_the_same_run(root: Path, name: str) -> None:
     for library in NEEDS.get(name, []):
         pytest.importorskip(library)
+    if name == "metrics" and not (shutil.which("prometheus") and shutil.which("promtool")):
+        pytest.skip("no prometheus on the PATH (Debian: apt-get install prometheus)")
     outcomes = outcomes_of(root, name)
     assert {outcome["benchmark"] for outcome in outcomes} == {name}
     for outcome in outcomes:
@@ -53,5 +56,5 @@ def test_an_unknown_name_is_a_usage_error(root: Path) -> None:
         [sys.executable, str(root / "benchmarks" / "run.py"), "speed"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "inference, loading, process, editing, webhook, soak" in done.stderr
+    assert "inference, loading, process, editing, webhook, metrics, soak" in done.stderr
     assert "Traceback" not in done.stderr

@@ -389,7 +389,7 @@ def test_a_new_rule_never_overwrites_a_file(run: Run, tmp_path: Path) -> None:
 def test_pages_are_written_once_and_found_stale_when_they_differ(run: Run, tmp_path: Path) -> None:
     folder = tmp_path / "reference"
     assert run("docs", "--check", folder).code == 1
-    assert "6 pages written" in run("docs", folder).err
+    assert "pages written" in run("docs", folder).err
     assert run("docs", "--check", folder).code == 0
     (folder / "facts.md").write_text("edited")
     done = run("docs", "--check", folder)

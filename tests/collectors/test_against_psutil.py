@@ -1,6 +1,7 @@
 """What is read from /proc and /sys agrees with psutil, which reads the same kernel by other code."""
 
 import os
+from pathlib import Path
 
 import psutil
 import pytest
@@ -10,6 +11,7 @@ from engram_diagnose.collectors.capture.machine import Machine, host_identity
 from engram_diagnose.collectors.capture.target import LocalTarget, local_target
 from engram_diagnose.collectors.parse.local import facts_of_local
 from engram_diagnose.engine.facts.fact import Fact
+from engram_diagnose.engine.language.limits_reader import read_limits
 
 
 @pytest.fixture(scope="module")
@@ -17,7 +19,9 @@ def own() -> dict[str, Fact]:
     """The facts of this very process and its host."""
     target = local_target(pid=os.getpid())
     assert isinstance(target, LocalTarget)
-    answers = capture_local(Machine(host=host_identity().id), target, seconds=0.5)
+    text = (Path(__file__).parents[2] / "rules/catalogue/collection.yaml").read_text()
+    limits = read_limits({"limits": text}, "collection")
+    answers = capture_local(Machine(host=host_identity().id), target, limits=limits, seconds=0.5)
     return {fact.name: fact for fact in facts_of_local(answers)}
 
 

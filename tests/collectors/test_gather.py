@@ -11,6 +11,7 @@ from urllib.parse import parse_qs
 
 import pytest
 
+from engram_diagnose.bounds import bounds_of
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.gather import PRESENT, NothingToCollectError, Request, gather
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions
@@ -18,7 +19,9 @@ from engram_diagnose.collectors.reading import AS_OF_TODAY, facts_of_bundle
 from engram_diagnose.rulebase import load_rules
 
 NOW = 1_795_000_000.0
-CATALOGUE = load_rules().catalogue
+LOADED = load_rules()
+CATALOGUE = LOADED.catalogue
+BOUNDS = bounds_of(LOADED)
 WANTED = ("store.rate", "op.latency.p99", "op.latency.p99@before")
 METRIC = "engram_store_operations_total"
 
@@ -81,7 +84,13 @@ def asked(server: ThreadingHTTPServer) -> list[str]:
 
 def collected(**request: Any) -> Bundle:
     return gather(
-        Request(**{"seconds": 0.2, "local": False, **request}), CATALOGUE, WANTED, now=NOW, tool="t", rules={}
+        Request(**{"seconds": 0.2, "local": False, **request}),
+        CATALOGUE,
+        WANTED,
+        now=NOW,
+        tool="t",
+        rules={},
+        bounds=BOUNDS,
     )
 
 
@@ -196,7 +205,7 @@ def test_a_query_is_asked_with_and_never_kept(server: ThreadingHTTPServer) -> No
     said: list[str] = []
     request = Request(metrics_url=f"http://127.0.0.1:{server.server_port}/metrics?token=hunter2", local=False,
                       seconds=0.1)  # fmt: skip
-    bundle = gather(request, CATALOGUE, WANTED, now=NOW, tool="t", rules={}, progress=said.append)
+    bundle = gather(request, CATALOGUE, WANTED, now=NOW, tool="t", rules={}, bounds=BOUNDS, progress=said.append)
     assert "/metrics?token=hunter2" in asked(server)
     assert "hunter2" not in repr((bundle, said, request))
     assert bundle.of("exposition")[0].name == "/metrics"
@@ -247,3 +256,31 @@ def test_answers_say_which_server_or_machine_they_are_of(server: ThreadingHTTPSe
     assert {one.host for one in collected(server_url=f"http://{address}").of("http")} == {address}
     here = collected(server_url=f"http://{address}", local=True)
     assert {one.host for one in here.of("http")} == {here.host}
+
+
+def test_how_the_dialect_was_told_stands_in_its_fact(server: ThreadingHTTPServer) -> None:
+    def told(**request: Any) -> str:
+        facts = facts_of_bundle(collected(**request), CATALOGUE, ())
+        return next(fact.quality for fact in facts if fact.name == "telemetry.dialect")
+
+    assert told(prometheus=prometheus(server)) == (
+        "told by 1 of 8 names of guide (engram_store_operations_total); nothing speaks against it"
+    )
+    assert told(prometheus=prometheus(server), dialect="engram-0.1").startswith("named by --dialect; told by none of")
+    assert "the form of its /metrics" in told(server_url=f"http://127.0.0.1:{server.server_port}")
+
+
+def test_secrets_that_a_server_publishes_are_not_kept(
+    server: ThreadingHTTPServer, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = 'x{dsn="postgres://u:s3cr3t@db1/x?password=s3cr3t",token="kept"} 1\n'
+    monkeypatch.setattr(
+        server.RequestHandlerClass, "_send", lambda self, found: BASE_SEND(self, found and body.strip() + "\n")
+    )
+    bundle = collected(server_url=f"http://127.0.0.1:{server.server_port}")
+    said = "".join(answer.body or "" for answer in bundle.answers)
+    assert "s3cr3t" not in said
+    assert 'token="kept"' in said
+
+
+BASE_SEND = Handler._send

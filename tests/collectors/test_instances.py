@@ -2,14 +2,17 @@
 
 import pytest
 
+from engram_diagnose.collectors.capture.address import same_server
+from engram_diagnose.collectors.capture.interface import dialect_by_form
 from engram_diagnose.collectors.instances import (
+    NODE_DIALECT,
     Chosen,
     choose,
     detect_metrics,
-    dialect_by_form,
+    dialect_evidence,
     dialect_of,
+    interfaces,
     not_there,
-    same_server,
 )
 from engram_diagnose.collectors.prometheus.client import Found, Instance
 from engram_diagnose.collectors.prometheus.options import Refusal
@@ -68,9 +71,21 @@ def test_no_dialect_is_told_by_what_none_publishes() -> None:
     assert dialect_of({}, ["up"]) == ""
 
 
+def test_what_told_a_dialect_is_said_and_what_spoke_against_it() -> None:
+    names = ["engram_operations_total", "engram_store_operations_total", "store_activation", "up"]
+    assert dialect_of(DIALECTS, names) == "guide"
+    assert dialect_evidence(DIALECTS, "guide", names) == (
+        "told by 2 of 8 names of guide (engram_operations_total, engram_store_operations_total); "
+        "against it speak 1 of 15 names of engram-0.1 (store_activation)"
+    )
+    assert dialect_evidence(DIALECTS, "guide", names[:1]).endswith("; nothing speaks against it")
+    assert dialect_evidence(DIALECTS, "engram-0.1", names[:1]).startswith("told by none of its names; against it")
+
+
 def test_a_dialect_is_told_by_the_form_of_the_metrics() -> None:
-    assert dialect_by_form(DIALECTS, ' {"snapshot": {}}') == "engram-0.1"
-    assert dialect_by_form(DIALECTS, "# HELP x\nx 1\n") == "guide"
+    known = {name: one for name, one in interfaces(DIALECTS).items() if name != NODE_DIALECT}
+    assert dialect_by_form(known, ' {"snapshot": {}}') == "engram-0.1"
+    assert dialect_by_form(known, "# HELP x\nx 1\n") == "guide"
 
 
 @pytest.mark.parametrize(

@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 
 from engram_diagnose.collectors.bundle_format import Bundle, BundleError
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.reading import baseline_facts, facts_of_bundle
+from engram_diagnose.collectors.reading import baseline_facts, facts_of_before, facts_of_bundle
 from engram_diagnose.engine.diagnosis import expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status
 from engram_diagnose.rulebase import load_rules
-from engram_diagnose.session import diagnose_bundle, wanted_facts
+from engram_diagnose.session import asked_facts, diagnose_bundle, wanted_facts
 
 AT = 1_700_000_000.0
 LOADED = load_rules()
@@ -176,3 +176,61 @@ def test_a_window_that_is_no_sane_length_counts_as_not_stated(length: float | st
 def test_any_bundle_comes_to_facts_and_a_document(made: Bundle) -> None:
     assert facts_of_bundle(made, CATALOGUE, WANTED) == facts_of_bundle(made, CATALOGUE, WANTED)
     json.dumps(document(diagnose_bundle(made, EXPERT)), allow_nan=False)
+
+
+# The quiet time before
+
+
+def before(*found: Mapping[str, Any], kind: str = "before") -> Answer:
+    """What Prometheus had ten minutes earlier."""
+    earlier = [{**one, "values": [[time - 600, value] for time, value in one["values"]]} for one in found]
+    return Answer("prometheus", f"{kind} 600", AT - 600, "db1:7432", matrix(*earlier))
+
+
+def test_of_the_quiet_time_the_same_facts_are_told_under_their_own_names() -> None:
+    made = bundle(
+        window(matrix(series("engram_store_operations_total", 20))), before(series("engram_store_operations_total", 5))
+    )
+    found = {fact.name: fact for fact in facts_of_before(made, CATALOGUE, ["store.rate", "store.rate@before"])}
+    assert set(found) == {"store.rate"}
+    assert found["store.rate"].value == pytest.approx((5, 5))
+    assert found["store.rate"].time == AT - 600
+
+
+def test_rates_with_a_window_of_their_own_are_told_of_the_quiet_time_too() -> None:
+    made = bundle(before(series("engram_wal_bytes_written_total", 4096)))
+    (found,) = facts_of_before(made, CATALOGUE, ["wal.bytes_written@rate_5m"])
+    assert (found.name, found.value) == ("wal.bytes_written@rate_5m", pytest.approx((4096, 4096)))
+
+
+def test_the_host_s_exporter_tells_of_the_quiet_time() -> None:
+    made = bundle(before(series("node_load1", 0), kind="before-node"), node_instance="db1:9100")
+    found = {fact.name for fact in facts_of_before(made, CATALOGUE, ["host.load_average"]) if fact.known}
+    assert found == {"host.load_average"}
+
+
+def test_without_a_quiet_time_nothing_is_told_of_it() -> None:
+    assert facts_of_before(bundle(window(matrix())), CATALOGUE, ["store.rate"]) == []
+
+
+def test_a_diagnosis_says_what_changed_since_and_stays_the_same_when_read_again() -> None:
+    made = bundle(
+        window(matrix(series("engram_operations_total", 600))),
+        before(series("engram_operations_total", 300)),
+        before=600.0,
+    )
+    found = document(diagnose_bundle(made, EXPERT))["changed"]
+    load = next(one for one in found["entries"] if one["what"] == "load")
+    assert (load["state"], load["sentence"]) == ("changed", "load: ops.rate 300/s before, 600/s now, +100%")
+    assert found["seconds"] == 600
+    assert document(diagnose_bundle(made, EXPERT))["changed"] == found
+
+
+def test_what_is_collected_for_the_quiet_time_has_a_history_and_a_short_window() -> None:
+    asked = asked_facts(LOADED)
+    assert {"ops.rate@before", "wal.bytes_written@rate_5m@before"} <= asked
+    assert not [
+        name
+        for name in asked
+        if name.endswith("_30m@before") or (name.startswith("config.") and name.endswith("@before"))
+    ]

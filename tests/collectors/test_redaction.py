@@ -153,3 +153,34 @@ def test_redacting_text_twice_is_redacting_it_once(text: str) -> None:
 @given(st.text(alphabet=st.characters(exclude_categories=()), max_size=60))
 def test_redacting_never_fails(text: str) -> None:
     Pseudonyms(text, hosts=[text]).text(text)
+
+
+@given(
+    st.from_regex(r"tenant[a-z0-9_]{0,20}", fullmatch=True),
+    st.text(
+        st.characters(codec="utf-8", exclude_characters='\n\r\x00"\\{}', exclude_categories=["Cs", "Cc"]), min_size=6
+    ),
+)
+def test_no_value_of_a_label_that_was_named_is_left(name: str, value: str) -> None:
+    names = Pseudonyms("key", labels=["tenant.*"])
+    secret = f"Zq{value}qZ"
+    texts = (
+        f'ops{{shard="1",{name}="{secret}"}} 5\n',
+        json.dumps({"metric": {"a": "b", name: secret}}),
+        json.dumps({"metric": {name: secret}}, ensure_ascii=False),
+        f"{name} = '{secret.replace(chr(39), '')}'\n",
+        json.dumps({"body": f'ops{{{name}="{secret}"}} 5'}),
+    )
+    for text in texts:
+        said = names.text(text)
+        assert "Zq" not in said
+        assert names.text(said) == said, "a pseudonym stands for itself"
+    assert names.text('ops{shard="Zq1qZ"} 5') == 'ops{shard="Zq1qZ"} 5'
+
+
+def test_json_stays_json_when_labels_are_replaced() -> None:
+    names = Pseudonyms("key", labels=["tenant.*"])
+    body = {"tenant": 'a"b\\c', "tenant_id": "é", "other": "tenant", "tenants": ["x"], "n": {"tenantless": 5}}
+    found = json.loads(names.text(json.dumps(body)))
+    assert found["tenant"].startswith("label-")
+    assert (found["other"], found["tenants"], found["n"]) == ("tenant", ["x"], {"tenantless": 5})

@@ -15,7 +15,8 @@ from engram_diagnose.cli import main
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.reference.example_configuration import OPTIONS, example_configurations
 from engram_diagnose.reference.index import index_of
-from engram_diagnose.reference.tuning_page import BEGIN, END, PAGE, operations_files, stale_operations
+from engram_diagnose.reference.marked import END
+from engram_diagnose.reference.tuning_page import BEGIN, PAGE, operations_files, stale_operations
 from engram_diagnose.rulebase import load_rules
 from engram_diagnose.wizard.answers import WORKLOADS
 

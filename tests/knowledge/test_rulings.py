@@ -616,8 +616,6 @@ def test_every_parameter_says_what_it_is(builtin: Expert) -> None:
 # What comes later
 
 LATER = {
-    "profile_performance -> profile: the deep look": "profile",
-    "analyze_slow_queries -> slow-queries: operations alone": "slow-queries",
     "benchmark_deployment -> bench: load and its three sets of targets": "bench",
 }
 """Rulings on commands of later releases, each with the command; what they would decide is not pretended here."""

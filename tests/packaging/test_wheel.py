@@ -13,6 +13,8 @@ pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 
 LINKED = ("collectors", "engine", "kernels", "rules", "templates")
 PACKAGE = "src/engram_diagnose/"
+SCRIPT = "engram_diagnose/collect.pyz"
+"""Made by the build, of what it packs."""
 
 
 def run(command: Sequence[str | Path], *, folder: Path) -> subprocess.CompletedProcess[str]:
@@ -70,7 +72,15 @@ def in_the_package(name: str) -> str | None:
 def test_the_wheel_holds_every_file_of_the_package_and_nothing_else(wheel: Path, source_files: list[str]) -> None:
     built = [name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name]
     assert len(built) == len(set(built))
-    assert set(built) == set(filter(None, map(in_the_package, source_files)))
+    assert set(built) == {*filter(None, map(in_the_package, source_files)), SCRIPT}
+
+
+def test_the_script_in_the_wheel_is_the_one_that_the_installed_program_writes(
+    wheel: Path, clean: Path, tmp_path: Path
+) -> None:
+    succeed([clean / "engram-diagnose", "collect", "--script", tmp_path / "collect.pyz"], folder=tmp_path)
+    assert zipfile.ZipFile(wheel).read(SCRIPT) == (tmp_path / "collect.pyz").read_bytes()
+    assert "--seconds" in succeed([clean / "python", "collect.pyz", "--help"], folder=tmp_path)
 
 
 def test_the_wheel_holds_data_beside_code(wheel: Path) -> None:

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from engram_diagnose import discovery
-from engram_diagnose.collectors import gather
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle, redact
 from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.capture import site
+from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.target import NoTarget
 from engram_diagnose.collectors.gather import NothingToCollectError, Request
 from engram_diagnose.collectors.prometheus.options import PrometheusOptions
@@ -30,7 +31,7 @@ def no_server(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def found_by(monkeypatch: pytest.MonkeyPatch, reason: str) -> None:
-    for module in (discovery, gather):
+    for module in (discovery, site):
         monkeypatch.setattr(module, "local_target", lambda *_, **__: NoTarget(reason, "no process of it here"))
 
 
@@ -124,13 +125,13 @@ def test_without_this_host_only_what_is_stated_counts(ready: Expert) -> None:
 def test_this_hosts_figures_are_not_those_of_a_server_that_was_named(
     ready: Expert, monkeypatch: pytest.MonkeyPatch, elsewhere: Request
 ) -> None:
-    monkeypatch.setattr(gather, "http_answer", lambda machine, url, path, **_: silent(path))
+    monkeypatch.setattr(site, "http_answer", lambda machine, url, path, **_: silent(path))
     bundle, _ = collected(replace(elsewhere, seconds=0.01))
     assert known(ready, bundle) == set()
 
 
-def silent(path: str) -> gather.Answer:
-    return gather.Answer("http", path, 1.0, "db1", None, "SOURCE_UNREACHABLE", "no route to host")
+def silent(path: str) -> Answer:
+    return Answer("http", path, 1.0, "db1", None, "SOURCE_UNREACHABLE", "no route to host")
 
 
 def test_nor_those_of_an_instance_of_another_name(ready: Expert, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -16,6 +16,8 @@ from engram_diagnose import __version__
 COMMANDS = {
     "run": ("engram_diagnose.cli.run", "Collect and diagnose (the default)."),
     "collect": ("engram_diagnose.cli.collect", "Collect into a bundle, without diagnosing."),
+    "profile": ("engram_diagnose.cli.profile", "The deep look: counters, flame graph, locks, I/O, memory."),
+    "bundle": ("engram_diagnose.cli.bundle", "Look into a bundle, check it, redact it."),
     "slow-queries": ("engram_diagnose.cli.slow_queries", "Which operations are slow, where, when and why."),
     "explain": ("engram_diagnose.cli.explain", "Why, how and why not, from a diagnosis."),
     "tune": ("engram_diagnose.cli.tune", "What to change in the configuration, as a patch; apply, undo."),

@@ -136,7 +136,7 @@ source_options = together(
     ),
     named_option("--at", type=Instant(), help="Diagnose a past time: ISO 8601, seconds since the epoch, or 15m (ago)."),
     named_option(
-        "--seconds", type=Duration(), default=5.0, show_default="5s", help="How long to watch this host's counters."
+        "--seconds", type=Duration(), default=0.0, show_default="10s", help="How long to watch this host's counters."
     ),
     named_option(
         "--before",
@@ -147,6 +147,15 @@ source_options = together(
     ),
     named_option(
         "--onset", type=Instant(), help="When it began to be bad: the quiet time ends then. Written like --at."
+    ),
+    named_option(
+        "--time-recalls",
+        type=click.IntRange(0, 200),
+        default=0,
+        is_flag=False,
+        flag_value=20,
+        metavar="[N]",
+        help="Send the server up to N recalls (20 when not said), two a second at most, and time them.",
     ),
     named_option("--local/--no-local", default=True, help="Whether to look at this host when the server runs on it."),
     named_option("--memory-constrained", is_flag=True, help="Say that the server must get by with little memory."),
@@ -184,6 +193,14 @@ login_options = together(
     named_option(
         "--server-token-file", type=click.Path(exists=True, dir_okay=False), help="File with the server's API key."
     ),
+)
+
+redact_label_option = click.option(
+    "--redact-label",
+    "labels",
+    multiple=True,
+    metavar="PATTERN",
+    help="Replace the values of labels of this name as well, such as 'tenant.*'; may be repeated.",
 )
 
 target_set_option = named_option(

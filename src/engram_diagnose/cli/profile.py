@@ -46,32 +46,39 @@ def command(
     Looking stops when pressure on the host rises. Exit: 0 done, 2 usage, 3 nothing could be collected.
     """
     from engram_diagnose.diagnosing import read_bundle
-    from engram_diagnose.profiling import collect_profile, profile_document, write_files
+    from engram_diagnose.profiling import collect_profile, make_folder, profile_document, write_files
 
     if bundle:
         refuse_beside_bundle(ctx, set(collection))
-    watched = collection["seconds"] if ctx.get_parameter_source("seconds") != click.core.ParameterSource.DEFAULT else 0.0
-    gathered = (
-        read_bundle(bundle)
-        if bundle
-        else collect_profile(
-            request_of({**collection, "seconds": watched, "target_set": None}), packs, say=say, progress=progress
-        )
-    )
+    folder = _folder(directory, wished=not no_files and not bundle)
+    if folder is not None:
+        make_folder(folder)
+    request = None if bundle else request_of({**collection, "target_set": None})
+    try:
+        gathered = collect_profile(request, packs, say=say, progress=progress) if request else read_bundle(str(bundle))
+    except BaseException:
+        if folder is not None:
+            folder.rmdir()  # nothing came of it
+        raise
     document = profile_document(gathered, packs)
     _print(document, form)
-    if not no_files and not bundle or directory:
-        folder = Path(directory or time.strftime("profile-%Y%m%d-%H%M%S"))
-        for path in write_files(folder, gathered, document):
-            say(f"written: {path}")
+    for path in write_files(folder, gathered, document) if folder is not None else ():
+        say(f"written: {path}")
     ctx.exit(CLEAN if any(answer.answered for answer in gathered.answers) else NOT_COLLECTED)
+
+
+def _folder(directory: str | None, *, wished: bool) -> Path | None:
+    """Where files go: what was named, and the usual name where they are wished."""
+    if directory:
+        return Path(directory)
+    return Path(time.strftime("profile-%Y%m%d-%H%M%S")) if wished else None
 
 
 def _print(document: dict[str, Any], form: str) -> None:
     if form == "json":
         from engram_diagnose.render.json import render_json
 
-        click.echo(render_json(document))
+        click.echo(render_json(document), nl=False)
         return
     from engram_diagnose.render.profile import render_profile
 

@@ -71,7 +71,15 @@ class Table:
     rows: "tuple[tuple[Line, ...], ...]"
 
 
-Block = Heading | Paragraph | Items | Snippet | Table
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A picture beside the page; a terminal shows what it is of."""
+
+    of: str
+    target: str
+
+
+Block = Heading | Paragraph | Items | Snippet | Table | Picture
 
 
 def line(*parts: Part) -> Line:
@@ -120,6 +128,8 @@ def _markdown(block: Block) -> str:
         case Snippet(text, language):
             fence = "~~~" if "```" in text else "```"
             return f"{fence}{language}\n{text.rstrip()}\n{fence}"
+        case Picture(of, target):
+            return f"![{escaped(of)}]({target})"
         case Table(head, rows):
             lines = ["| " + " | ".join(map(escaped, head)) + " |", "|" + "---|" * len(head)]
             lines += ["| " + " | ".join(_inline(cell, in_table=True) for cell in row) + " |" for row in rows]
@@ -170,6 +180,8 @@ def _text(block: Block, width: int) -> str:
             )
         case Snippet(text):
             return textwrap.indent("\n".join(map(visible, text.rstrip().splitlines())), "    ")
+        case Picture(of, target):
+            return wrapped(f"{visible(of)} ({visible(target)})", width, first="  ", rest="  ")
         case Table(head, rows):
             return "\n".join(_row(head, row, width) for row in rows)
 

@@ -27,7 +27,7 @@ RESTARTS: Final = {
     "host": "a setting of the machine, not of the server",
 }
 _ORIGINS: Final = {
-    "perf": "hardware counters and profiles; this release has no collector for them",
+    "perf": "hardware counters and profiles on the server's host: profile reads all of them, run what costs nothing",
     "kernels": "microbenchmarks of this host; this release has none",
     "alert": "the alerts that asked for a diagnosis, as the service takes them from Alertmanager",
     "operator": "what the operator says on the command line",

@@ -29,9 +29,12 @@ from engram_diagnose.reference.fact_entry import (
     source_line,
     target_blocks,
 )
-from engram_diagnose.reference.files import stale_files, write_files
+from engram_diagnose.reference.files import read_file, stale_files, write_files
+from engram_diagnose.reference.flowchart_page import flowchart_blocks, flowchart_pictures
 from engram_diagnose.reference.formula_entry import formula_words
 from engram_diagnose.reference.index import Index, index_of
+from engram_diagnose.reference.overhead_page import PAGE as OVERHEAD
+from engram_diagnose.reference.overhead_page import overhead_page
 from engram_diagnose.reference.rule_entry import fact_link, rule_blocks, rule_link
 from engram_diagnose.reference.testable import ACCESSES, Cell, coverage_matrix
 
@@ -44,9 +47,9 @@ _TITLES: Final = {
 
 
 def pages(index: Index) -> dict[str, str]:
-    """Every generated page, by its file name."""
+    """Every page that is generated as a whole, and its pictures, by file name."""
     made = {name: [*_opening(title), *content(index)] for name, (title, content) in _PAGES.items()}
-    return {name: to_markdown(blocks) for name, blocks in made.items()}
+    return {name: to_markdown(blocks) for name, blocks in made.items()} | flowchart_pictures(index)
 
 
 def _opening(title: str) -> list[Block]:
@@ -234,8 +237,8 @@ def _access_lines() -> Iterable[Line]:
     yield (Code(ACCESSES[1]), ": besides, the node exporter of the server's host in the same Prometheus (",
            Code("--node-instance"), ")")  # fmt: skip
     yield (Code(ACCESSES[2]), ": besides the metrics, the tool runs on the server's host and reads /proc and /sys")
-    yield (Code(ACCESSES[3]), ": besides, hardware counters and profiles; this release has no collector for them, so "
-           "this column is what the rules are ready for")  # fmt: skip
+    yield (Code(ACCESSES[3]), ": besides, hardware counters and what is traced, which ", Code("profile"),
+           " reads where CPU, kernel and user allow it; the rules are ready for all of it")  # fmt: skip
 
 
 def _cause_row(name: str, cells: list[Cell]) -> tuple[Line, ...]:
@@ -251,6 +254,7 @@ _PAGES: Final[Mapping[str, tuple[str, Callable[[Index], Iterable[Block]]]]] = {
     "targets.md": ("Targets", _targets_page),
     "dialects.md": ("Dialects", _dialects_page),
     "coverage.md": ("What can be tested", _coverage_page),
+    "troubleshooting-flowchart.md": ("Troubleshooting flowchart", flowchart_blocks),
 }
 
 
@@ -259,12 +263,17 @@ _PAGES: Final[Mapping[str, tuple[str, Callable[[Index], Iterable[Block]]]]] = {
 
 def stale_pages(folder: Path, index: Index) -> list[str]:
     """The generated pages that a folder lacks, or holds as they were before the rules changed."""
-    return stale_files(folder, pages(index))
+    return stale_files(folder, _files(folder, index))
 
 
 def write_pages(folder: Path, index: Index) -> list[str]:
     """Write the pages that changed, and give their names. Raises `OSError` when the folder cannot be written."""
-    return write_files(folder, pages(index))
+    return write_files(folder, _files(folder, index))
+
+
+def _files(folder: Path, index: Index) -> dict[str, str]:
+    """Every file that is made, the page on overhead with what is written by hand in it."""
+    return pages(index) | {OVERHEAD: overhead_page(read_file(folder / OVERHEAD) or "")}
 
 
 __all__ = ["index_of", "pages", "stale_pages", "write_pages"]

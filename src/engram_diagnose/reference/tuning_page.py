@@ -27,11 +27,11 @@ from engram_diagnose.reference.fact_entry import key_default, kind_words
 from engram_diagnose.reference.files import read_file, stale_files, write_files
 from engram_diagnose.reference.formula_entry import sized_by
 from engram_diagnose.reference.index import Index
+from engram_diagnose.reference.marked import with_part
 
 PAGE: Final = "performance-tuning.md"
 FOLDER: Final = "configurations"
 BEGIN: Final = "<!-- made by `engram-diagnose rules docs --part operations docs/operations`: edit rules/ instead -->"
-END: Final = "<!-- end of what is made -->"
 
 _REFERENCE: Final = "../reference"
 _GROUPS: Final = {
@@ -76,11 +76,7 @@ def write_operations(folder: Path, index: Index) -> list[str]:
 
 def _page(written: str, index: Index) -> str:
     """The page with the settings between its marks; below what is there where it has none."""
-    before, mark, rest = written.partition(f"{BEGIN}\n")
-    _, end, after = rest.partition(f"{END}\n")
-    if not mark or not end:
-        before, after = f"{written.rstrip()}\n\n".lstrip(), ""
-    return f"{before}{BEGIN}\n\n{to_markdown(list(settings_blocks(index)))}\n{END}\n{after}"
+    return with_part(written, to_markdown(list(settings_blocks(index))), begin=BEGIN)
 
 
 def settings_blocks(index: Index) -> Iterator[Block]:

@@ -63,7 +63,7 @@ class _Writer:
     def _section(self, section: Json) -> None:
         self._heading(section["title"])
         facts = section["facts"]
-        known = [fact for fact in facts if fact["status"] not in ("unknown", "not_applicable")]
+        known = _without_repeats([fact for fact in facts if fact["status"] not in ("unknown", "not_applicable")])
         for fact in known:
             name = f"{fact['name']}{labels(fact['scope'])}"
             note = _note(fact)
@@ -75,11 +75,12 @@ class _Writer:
             self._page.put((f"does not apply: {', '.join(dict.fromkeys(meaningless))}", "dim"), indent=3, hang=2)
 
     def _functions(self) -> None:
+        if self._document["functions"]:
+            self._page.blank()
+            self._page.put((f"{'self':>9} {'total':>9}  share of the CPU time sampled", "dim"), indent=3)
         for one in self._document["functions"]:
             shares = f"{percent(one['self_share']):>9} {percent(one['total_share']):>9}  "
             self._page.put((shares, ""), (one["name"], "title"), indent=3, hang=21)
-        if self._document["functions"]:
-            self._page.put(("     self     total  of the CPU time sampled", "dim"), indent=3)
 
     def _costs(self) -> None:
         costs, guard = self._document["costs"], self._document["guard"]
@@ -94,6 +95,16 @@ class _Writer:
 
     def _field(self, label: str, *texts: str) -> None:
         self._page.field((label, "label"), [[(text, "")] for text in texts if text])
+
+
+def _without_repeats(facts: Sequence[Json]) -> list[Json]:
+    """Without what only says again of a part what is said of the whole, as where there is one memory space."""
+    return [fact for fact in facts if not any(_says_it(other, fact) for other in facts)]
+
+
+def _says_it(whole: Json, part: Json) -> bool:
+    narrower = whole["scope"].items() < part["scope"].items()
+    return narrower and bool(whole["name"] == part["name"] and whole["text"] == part["text"])
 
 
 def _note(fact: Json) -> str:

@@ -8,8 +8,10 @@ from typing import Any, Final
 from urllib.parse import urlsplit
 
 from engram_diagnose import __version__
+from engram_diagnose.bounds import bounds_of
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle
 from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.bundle_size import fitted
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.machine import host_identity
 from engram_diagnose.collectors.capture.names import resolve
@@ -23,10 +25,11 @@ from engram_diagnose.history.model import Alert, Finding, Incident
 from engram_diagnose.render.figures import some
 from engram_diagnose.render.neutral import visible
 from engram_diagnose.render.view import Report, report
+from engram_diagnose.rulebase import rule_digests
 from engram_diagnose.service.login import LoginError, options_of
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.subject import INSTANCE, instance_with, label_of, named_by
-from engram_diagnose.session import asked_facts, diagnose_bundle, rule_digests
+from engram_diagnose.session import asked_facts, diagnose_bundle
 
 __all__ = ["Diagnosed", "Retry", "diagnose_incident", "warm"]
 
@@ -121,8 +124,11 @@ def _gathered(incident: Incident, settings: Settings, expert: Expert, at: float,
         target_set=settings.targets,
     )
     loaded = expert.loaded
+    bounds = bounds_of(loaded, here=here)
     try:
-        return gather(request, loaded.catalogue, asked_facts(loaded), now=now, tool=_tool(), rules=rule_digests(loaded))
+        bundle = gather(request, loaded.catalogue, asked_facts(loaded), now=now, tool=_tool(),
+                        rules=rule_digests(loaded), bounds=bounds)  # fmt: skip
+        return fitted(bundle, most=bounds.limits["bundle_bytes"])
     except NothingToCollectError as error:
         return _without(incident, settings, at, str(error) if prometheus else _UNSET)
 

@@ -9,7 +9,6 @@ from typing import Any, Final
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.instances import USUAL_DIALECT
 from engram_diagnose.collectors.prometheus.lexer import format_duration
-from engram_diagnose.collectors.reading import facts_of_bundle
 from engram_diagnose.engine.comparison.policy import Windows
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert
 from engram_diagnose.engine.explanation.document import document, iso
@@ -22,7 +21,7 @@ from engram_diagnose.engine.language.comparison_reader import read_comparison
 from engram_diagnose.engine.language.expression import leaves, references
 from engram_diagnose.engine.language.limits_reader import read_limits
 from engram_diagnose.engine.language.stages import conditions_of
-from engram_diagnose.session import subject_of, wanted_facts
+from engram_diagnose.session import facts_of, subject_of
 from engram_diagnose.slow_queries.patterns import Pattern, patterns_of, sizes_of
 from engram_diagnose.slow_queries.queries import queries_of
 from engram_diagnose.slow_queries.slices import P99, Slice, seen_from, slices_of
@@ -55,7 +54,7 @@ class _Analysis:
         self._over = self._limits["over"] if over is None else over
         dialects = loaded.catalogue.dialects
         self._dialect: Dialect = dialects[bundle.dialect if bundle.dialect in dialects else USUAL_DIALECT]
-        self._facts = facts_of_bundle(bundle, loaded.catalogue, wanted_facts(loaded))
+        self._facts = facts_of(bundle, loaded)
         self._background = read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules).background
         self._values = {(fact.name, fact.scope): fact for fact in self._facts}
 

@@ -7,16 +7,17 @@ from pathlib import Path
 
 import pytest
 
-from engram_diagnose.collectors.capture.guard import Guard, Stop
+from engram_diagnose.collectors.capture.guard import Guard
 from engram_diagnose.collectors.capture.machine import Machine
 from engram_diagnose.collectors.capture.reading import Reading
 from engram_diagnose.collectors.capture.running import costs, run_steps
-from engram_diagnose.collectors.capture.step import Context, Spending, Step
+from engram_diagnose.collectors.capture.step import Context, Spending, Step, Stop
 from engram_diagnose.collectors.capture.target import LocalTarget
 from engram_diagnose.collectors.capture.tool import run_tool
 
 LIMITS = {
     "look_every": 0.02,
+    "looks_in_a_row": 2,
     "cpu_pressure_rise": 0.3,
     "memory_pressure_rise": 0.1,
     "io_pressure_rise": 0.4,
@@ -60,10 +61,11 @@ def host(tmp_path):
 
 
 def looked(host: Host, *shares: dict[str, float]) -> Stop:
+    """After two quiet looks, which tell what is usual."""
     stop = Stop()
     guard = Guard(host.machine, LIMITS, stop)
     guard.look()
-    for share in shares:
+    for share in ({}, {}, *shares):
         host.pass_time(0.5, **share)
         guard.look()
     return stop
@@ -88,6 +90,15 @@ def test_pressure_that_was_there_before_is_the_servers(host):
     host.resting = 80.0
     host.pass_time(0)
     assert not looked(host, *[{"cpu": 0.9}] * 5).is_set()
+
+
+def test_load_that_began_just_before_is_usual(host):
+    stop = Stop()
+    guard = Guard(host.machine, LIMITS, stop)
+    for _ in range(8):
+        guard.look()
+        host.pass_time(0.5, cpu=0.9)
+    assert not stop.is_set()
 
 
 def test_counters_that_fall_and_a_clock_that_stands_still_end_nothing(host):
@@ -218,7 +229,9 @@ def test_the_guard_ends_a_running_step(host):
         return [of.machine.answer("perf", "long", Reading(None, result.reason, result.detail))]
 
     with Guard(host.machine, LIMITS, stop) as guard:
-        guard.look()
+        for _ in range(3):
+            guard.look()
+            host.pass_time(0.5)
         answers, _ = run(host, [step("long", long)], stop)
     assert "memory pressure" in answers[0].detail
 

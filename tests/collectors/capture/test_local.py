@@ -10,8 +10,12 @@ from engram_diagnose.collectors.capture.target import LocalTarget, NoTarget
 from engram_diagnose.collectors.parse.local import LOCAL_FACTS, facts_of_host, facts_of_local
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope, scope_of
+from engram_diagnose.engine.language.limits_reader import read_limits
 
 TREE = Path(__file__).parents[2] / "data" / "two-node-host.txt"
+LIMITS = read_limits(
+    {"limits": (Path(__file__).parents[3] / "rules/catalogue/collection.yaml").read_text()}, "collection"
+)
 SERVER = LocalTarget(4242, 200000, 7432, "engram", "listens on port 7432")
 
 LATER = {
@@ -79,7 +83,7 @@ def machine_at(host: Path, time: Time) -> Machine:
 
 def facts_at(host: Path, time: Time | None = None) -> dict[tuple[str, Scope], Fact]:
     time = time or Time(host)
-    answers = capture_local(machine_at(host, time), SERVER, seconds=5.0, sleep=time.sleep)
+    answers = capture_local(machine_at(host, time), SERVER, limits=LIMITS, seconds=5.0, sleep=time.sleep)
     return {fact.key: fact for fact in facts_of_local(answers)}
 
 
@@ -238,7 +242,7 @@ def test_on_one_node_the_facts_about_several_are_not_applicable(host: Path) -> N
 def test_a_server_elsewhere_leaves_every_local_fact_unknown(host: Path) -> None:
     time = Time(host)
     elsewhere = NoTarget("OTHER_HOST", "db9:7432 is not a name of this machine")
-    answers = capture_local(machine_at(host, time), elsewhere, sleep=time.sleep)
+    answers = capture_local(machine_at(host, time), elsewhere, limits=LIMITS, sleep=time.sleep)
     facts = facts_of_local(answers)
     assert [answer.name for answer in answers] == ["target"]
     assert {fact.name for fact in facts} == set(LOCAL_FACTS)
@@ -249,8 +253,8 @@ def test_a_server_elsewhere_leaves_every_local_fact_unknown(host: Path) -> None:
 def test_host_answers_in_a_bundle_do_not_count_when_the_server_is_elsewhere(host: Path) -> None:
     time = Time(host)
     machine = machine_at(host, time)
-    answers = capture_local(machine, SERVER, sleep=time.sleep)
-    away = capture_local(machine, NoTarget("OTHER_HOST", "elsewhere"), sleep=time.sleep)
+    answers = capture_local(machine, SERVER, limits=LIMITS, sleep=time.sleep)
+    away = capture_local(machine, NoTarget("OTHER_HOST", "elsewhere"), limits=LIMITS, sleep=time.sleep)
     facts = facts_of_local([*answers[1:], *away])
     assert not any(fact.known for fact in facts)
 
@@ -269,7 +273,9 @@ def test_a_process_that_is_replaced_in_between_is_gone(host: Path) -> None:
 def test_a_process_that_ends_in_between_is_gone(host: Path) -> None:
     time = Time(host)
     time.changes = {}
-    answers = capture_local(machine_at(host, time), SERVER, sleep=lambda seconds: _end(host, time, seconds))
+    answers = capture_local(
+        machine_at(host, time), SERVER, limits=LIMITS, sleep=lambda seconds: _end(host, time, seconds)
+    )
     facts = {fact.name: fact for fact in facts_of_local(answers)}
     unknown = facts["cpu.busy"].unknown
     assert unknown is not None
@@ -294,7 +300,7 @@ def test_a_large_process_is_not_walked_through(host: Path) -> None:
 
 def test_an_empty_machine_gives_reasons_and_no_traceback(tmp_path: Path) -> None:
     machine = Machine("id", str(tmp_path / "proc"), str(tmp_path / "sys"), lambda: 1.0)
-    answers = capture_local(machine, SERVER, seconds=0.0, sleep=lambda _: None)
+    answers = capture_local(machine, SERVER, limits=LIMITS, seconds=0.0, sleep=lambda _: None)
     facts = facts_of_local(answers)
     assert {fact.name for fact in facts} == set(LOCAL_FACTS)
     known = {fact.name for fact in facts if fact.known}
@@ -322,7 +328,7 @@ def test_a_machine_that_is_not_watched_is_read_once_and_gives_no_rates(host: Pat
 
 def test_no_secret_of_the_command_line_is_captured(host: Path) -> None:
     time = Time(host)
-    answers = capture_local(machine_at(host, time), SERVER, sleep=time.sleep)
+    answers = capture_local(machine_at(host, time), SERVER, limits=LIMITS, sleep=time.sleep)
     assert not any("hunter2" in (answer.body or "") for answer in answers)
 
 

@@ -10,6 +10,7 @@ import time
 from pathlib import Path
 
 import pytest
+from hosts import LIMITS
 
 from engram_diagnose.collectors.capture import perf_record, tool
 from engram_diagnose.collectors.capture.machine import Machine
@@ -34,7 +35,7 @@ SCRIPT = "busy  {pid}/{pid}  1.000001:   10101010 cpu-clock: \n\t 1 w+0x1 (/bin/
 def context(pid: int, *, seconds: float = 1.0, **changes: object) -> Context:
     target = local_target(pid=pid)
     assert isinstance(target, LocalTarget)
-    return Context(Machine(host="db1"), target, seconds, **changes)
+    return Context(Machine(host="db1"), target, seconds, **{"limits": LIMITS, **changes})
 
 
 @pytest.fixture
@@ -126,12 +127,12 @@ def test_a_target_that_ends_or_is_replaced_meanwhile_is_gone(sleeper, stand_in):
     stand_in(record=f"os.kill({sleeper}, 9)", script=printing(sleeper))
     assert {answer.reason for answer in profile(context(sleeper))} == {"TARGET_GONE"}
     other = LocalTarget(os.getpid(), 1, 0, "python", "given")
-    assert {a.reason for a in profile(Context(Machine(), other, 1.0))} == {"TARGET_GONE"}
+    assert {a.reason for a in profile(Context(Machine(), other, 1.0, limits=LIMITS))} == {"TARGET_GONE"}
 
 
 def test_perf_cut_in_the_middle_of_its_text_keeps_the_whole_samples(sleeper, stand_in):
     stand_in(script=printing(sleeper, 1000))
-    limits = {"profile_text": 5000.0}
+    limits = LIMITS | {"profile_text": 5000.0}
     stacks, _ = profile(context(sleeper, limits=limits))
     head = json.loads((stacks.body or "").split("\n", 1)[0][2:])
     assert "more than 5000 bytes" in head["cut"]
@@ -202,7 +203,7 @@ def test_many_threads_are_sampled_by_the_hosts_clock_and_many_cpus_more_seldom(
     calls = stand_in(script=printing(sleeper))
     target = context(sleeper).target
     machine = tree(tmp_path / "m", sleeper, threads=300, cpus=128)
-    stacks, _ = profile(Context(machine, target, 8.0))
+    stacks, _ = profile(Context(machine, target, 8.0, limits=LIMITS))
     record = calls.read_text().splitlines()[0]
     assert " -a " in record
     assert " -F 19 " in record
@@ -216,7 +217,7 @@ def test_too_many_threads_for_one_who_may_not_sample_the_host_are_too_expensive(
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
     stand_in(script=printing(sleeper))
     machine = tree(tmp_path / "m", sleeper, threads=300, cpus=128)
-    answers = profile(Context(machine, context(sleeper).target, 1.0))
+    answers = profile(Context(machine, context(sleeper).target, 1.0, limits=LIMITS))
     assert {answer.reason for answer in answers} == {"TOO_EXPENSIVE"}
 
 
@@ -224,7 +225,7 @@ def test_a_counter_that_is_refused_or_counts_nothing_gives_way_to_the_clock(slee
     refuse = "(sys.stderr.write('The cycles event is not supported.'), sys.exit(255)) if 'cycles' in sys.argv else None"
     calls = stand_in(record=refuse, script=printing(sleeper))
     machine = tree(tmp_path / "m", sleeper, threads=1, cpus=2, counters=True)
-    stacks, _ = profile(Context(machine, context(sleeper).target, 1.0))
+    stacks, _ = profile(Context(machine, context(sleeper).target, 1.0, limits=LIMITS))
     assert parse_profile(stacks.body or "").samples == 3
     assert [line.split(" -e ")[1].split()[0] for line in calls.read_text().splitlines() if "record" in line] == [
         "cycles", "cpu-clock",

@@ -11,8 +11,9 @@ import pytest
 import engram_diagnose.collectors as collectors
 
 ROOT = Path(collectors.__file__).parent
-PORTABLE = sorted([*(ROOT / "capture").glob("*.py"), *ROOT.glob("bundle*.py"), ROOT / "redaction.py"])
-OURS = re.compile(r"engram_diagnose\.collectors\.(capture|bundle|redaction|whole_file)")
+BESIDE = ("redaction", "site_bundle", "standalone", "whole_file")
+PORTABLE = sorted([*(ROOT / "capture").glob("*.py"), *ROOT.glob("bundle*.py"), *(ROOT / f"{n}.py" for n in BESIDE)])
+OURS = re.compile(r"engram_diagnose\.collectors\.(capture|bundle|redaction|site_bundle|standalone|whole_file)")
 LATER = {"removeprefix", "removesuffix", "bit_count", "pairwise"}
 
 

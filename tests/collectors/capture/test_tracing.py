@@ -11,6 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 import pytest
+from hosts import LIMITS
 
 from engram_diagnose.collectors.capture import perf_c2c, perf_lock, perf_lock_kernel, perf_mem, perf_trace
 from engram_diagnose.collectors.capture.machine import Machine
@@ -38,11 +39,11 @@ STEPS = [
 
 def context(pid: int, seconds: float = 4.0, **machine: str) -> Context:
     target = LocalTarget(pid, start_ticks(pid) or 0, 0, "program", "")
-    return Context(Machine("id", **machine), target, seconds)
+    return Context(Machine("id", **machine), target, seconds, limits=LIMITS)
 
 
 def watch(pid: int, step: Step, facts: Callable[..., list[Fact]], **limits: float) -> dict[str, Fact]:
-    return {fact.name: fact for fact in facts(step.run(replace(context(pid), limits=limits)))}
+    return {fact.name: fact for fact in facts(step.run(replace(context(pid), limits=LIMITS | limits)))}
 
 
 def build(name: str, folder: Path) -> Path:

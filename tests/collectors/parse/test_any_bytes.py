@@ -22,6 +22,7 @@ from engram_diagnose.collectors.parse import (
     numa,
     pressure,
     process,
+    smbios,
     threads,
 )
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
@@ -46,6 +47,7 @@ PARSERS: list[Callable[[str], object]] = [
     cpu.parse_stat,
     cpu.node_cpus,
     disk.parse_diskstats,
+    disk.parse_disks,
     host.parse_cpuinfo,
     host.parse_cache_size,
     lines.parse_tree,
@@ -62,6 +64,8 @@ PARSERS: list[Callable[[str], object]] = [
     process.allowed_cpus,
     process.clock_ticks,
     process.uptime_seconds,
+    smbios.parse_memory_devices,
+    threads.coverage,
     threads.parse_tasks,
     threads.parse_states,
     parse_engram_metrics,
@@ -101,6 +105,7 @@ RECIPES = [
         numa.NUMA,
         pressure.PRESSURE,
         process.PROCESS,
+        smbios.SMBIOS,
         threads.SCHEDULING,
     )
     for recipe in group
@@ -112,7 +117,8 @@ WORDS = st.sampled_from(
     ["cpu", "cpu0", "some", "full", "total=", "MemTotal:", "kB", "nr_periods", "Tcp:", "eth0:", "/",
      "0/cpu.max:", "1/memory.max:", "0/cpu.pressure:", "node0/cpulist:", "node0/meminfo:", "0-3", ",",
      "4/stat:4 (x)", "4/schedstat:", "name:sda", "queue/rotational:", "online:", "CLK_TCK", "[", "]",
-     "Cpus_allowed_list:", "{", "}", '"', "snapshot", "=", "N0", "flags", ":", "(", ")", "\n", " "]
+     "Cpus_allowed_list:", "threads:", "0/pids.max:", "Max processes", "\t", "111b", "{", "}", '"', "snapshot",
+     "=", "N0", "flags", ":", "(", ")", "\n", " "]
 )  # fmt: skip
 PLAUSIBLE = st.lists(st.one_of(FIGURES, WORDS), max_size=40).map(" ".join)
 TEXTS = st.one_of(

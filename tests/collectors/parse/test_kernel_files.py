@@ -156,6 +156,14 @@ DISKSTATS = "   8  0 sda {} 0 0 {} {} 0 0 {} 0 {} {} 0 0 0 0{}\n"
 DEVICE = {"storage/device": "name:sda\nqueue/rotational:1\nqueue/scheduler:[none]\n"}
 
 
+def test_what_is_reclaimed_for_a_groups_limit_is_counted_by_the_group_alone() -> None:
+    first, then = ({"cgroup/memory": f"version:2\n0/memory.max:1000\n0/memory.stat:pgscan_direct {count}\n"}
+                   for count in (100, 900))  # fmt: skip
+    assert facts_from(CGROUP, first, then)["cgroup.mem_direct_reclaim_rate"].value == (400, 400)
+    old = {"cgroup/memory": "version:1\n0/memory.limit_in_bytes:1000\n0/memory.stat:total_inactive_file 4\n"}
+    assert reason(facts_from(CGROUP, old, old)["cgroup.mem_direct_reclaim_rate"]) is Reason.SOURCE_ABSENT
+
+
 def test_disk_figures_are_differences_of_counters() -> None:
     facts = facts_from(
         DISK,
@@ -274,8 +282,9 @@ def test_virtual_links_say_no_speed() -> None:
          {"host.vendor": "GenuineIntel", "host.model": "Xeon", "simd.isa": "avx512",
           "simd.available": (1.0, 1.0), "host.virt": "none"}),
         ("CPU implementer : 0x41\nCPU part : 0xd40\nFeatures : fp asimd sve",
-         {"host.vendor": "ARM", "host.model": "ARM 0xd40", "simd.isa": "sve"}),
-        ("CPU implementer : 0x41\nCPU part : 0xd0c\nFeatures : fp asimd", {"simd.isa": "neon"}),
+         {"host.vendor": "ARM", "host.model": "Neoverse-V1", "simd.isa": "sve"}),
+        ("CPU implementer : 0x41\nCPU part : 0xabc\nFeatures : fp asimd",
+         {"host.model": "ARM 0xabc", "simd.isa": "neon"}),
         ("vendor_id : X\nflags : fpu hypervisor",
          {"simd.isa": "none", "simd.available": (0.0, 0.0), "host.virt": "vm"}),
     ],

@@ -1,6 +1,8 @@
 """The HTTP client against servers of every temper."""
 
+import gzip
 import json
+import random
 import socket
 import ssl
 import subprocess
@@ -23,6 +25,7 @@ from engram_diagnose.collectors.prometheus.client import (
     PrometheusOptions,
     Refusal,
 )
+from engram_diagnose.collectors.prometheus.functions import PROMETHEUS_3, semantics_of
 from engram_diagnose.collectors.prometheus.options import address_of
 from engram_diagnose.collectors.prometheus.series import store_of_matrix
 from engram_diagnose.engine.facts.fact import Reason
@@ -148,6 +151,75 @@ def test_each_refusal_has_its_reason_and_says_what_was_said(
         answer = refused(url, bearer_token=SECRET)
     assert answer.reason is reason
     assert said in answer.detail
+
+
+@pytest.mark.parametrize(
+    ("status", "later", "said"),
+    [(429, "17", "try again in 17 s, as it asks"), (503, "Wed, 21 Oct 2026 07:28:00 GMT", "after Wed, 21 Oct 2026"),
+     (503, "\x1b[31m", "try again, or ask"), (429, "", "try again, or ask")],
+)  # fmt: skip
+def test_when_to_ask_again_is_passed_on(status: int, later: str, said: str) -> None:
+    with serving(reply("busy", status, **{"Retry-After": later})) as url:
+        answer = refused(url)
+    assert answer.reason is Reason.SOURCE_UNREACHABLE
+    assert said in answer.next_step
+
+
+def half(body: bytes, **headers: str) -> Answerer:
+    """An answer without its length, whose connection is closed when half of it is out."""
+
+    def answer(handler: BaseHTTPRequestHandler, _: str) -> None:
+        handler.send_response(200)
+        for name, value in headers.items():
+            handler.send_header(name, value)
+        handler.end_headers()
+        handler.wfile.write(body[: len(body) // 2])
+        handler.close_connection = True
+
+    return answer
+
+
+LONG = json.dumps({"status": "success", "data": {**MATRIX, "padding": "x" * 10_000}})
+
+
+@pytest.mark.parametrize(
+    ("answer", "said"),
+    [
+        (half(LONG.encode()), "breaks off after"),
+        (half(gzip.compress(random.Random(1).randbytes(20_000) + LONG.encode()), **{"Content-Encoding": "gzip"}), ""),
+        (half(gzip.compress(LONG.encode()), **{"Content-Encoding": "gzip"}), "breaks off after"),
+        (reply("no gzip", 200, **{"Content-Encoding": "gzip"}), "cannot be unpacked"),
+        (half(LONG.encode(), **{"Content-Length": str(len(LONG))}), "broke the connection"),
+        (half(LONG.encode(), **{"Transfer-Encoding": "chunked"}), "broke the connection"),
+    ],
+)
+def test_half_an_answer_is_none(answer: Answerer, said: str) -> None:
+    with serving(answer) as url:
+        assert said in refused(url).detail
+
+
+def test_an_answer_that_is_compressed_unasked_is_read() -> None:
+    packed = gzip.compress(GOOD.encode())
+    with serving(reply(packed, 200, **{"Content-Encoding": "gzip"})) as url:
+        assert ask(url) == GOOD
+
+
+def test_a_small_answer_that_unpacks_to_a_large_one_is_cut_off() -> None:
+    packed = gzip.compress(b"{" * 50_000_000)
+    with serving(reply(packed, 200, **{"Content-Encoding": "gzip"})) as url:
+        assert refused(url, max_bytes=2**20).reason is Reason.TOO_EXPENSIVE
+
+
+def test_victoriametrics_is_not_taken_for_the_prometheus_it_says_it_is() -> None:
+    build = '{"status":"success","data":{"version":"2.24.0"}}'
+
+    def answer(handler: BaseHTTPRequestHandler, asked: str) -> None:
+        reply(vector() if "query" in handler.path else build, 200, **{"X-Server-Hostname": "vm-1"})(handler, asked)
+
+    with serving(answer) as url, Prometheus(PrometheusOptions(url)) as prometheus:
+        found = prometheus.instances(["x"], at=1.0)
+    assert found == Found((), "VictoriaMetrics (says 2.24.0)")
+    assert semantics_of(found.version) == PROMETHEUS_3
 
 
 def test_a_redirect_is_told_and_not_followed() -> None:

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from engram_diagnose.collectors.prometheus.exposition import TextSample, parse_exposition
+from engram_diagnose.collectors.prometheus.exposition import TextSample, _Known, _sample_of, parse_exposition
 from engram_diagnose.collectors.prometheus.labels import escaped, labels_of
 
 SCRAPE = r"""
@@ -113,3 +113,23 @@ def test_hostile_lines_take_no_time() -> None:
     for line in ("x{" + 'a="b",' * 50_000, 'x{a="' + "\\\\" * 100_000, "x" * 500_000, "x{" * 100_000):
         parse_exposition(line)
     assert time.monotonic() - start < 5
+
+
+LABEL_PIECES = st.sampled_from(
+    ["x", "y", "{", "}", 'a="b"', 'le="1"', 'a="', '"', ",", '",', '""', "} ", " ", "1", "\\", "=", "__name__"]
+)
+
+
+@given(st.lists(LABEL_PIECES, min_size=1, max_size=12).map("".join))
+def test_what_is_read_the_short_way_is_what_the_long_way_gives(line: str) -> None:
+    known = _Known()
+    for _ in range(2):  # the second time everything was read before
+        short = known.sample(line)
+        assert short is None or short == _sample_of(line, open_metrics=False)
+
+
+@pytest.mark.parametrize("line", ['x{a="b",le="1"} 5', 'x{le="1"} NaN', 'x_bucket{b="2",a="1, {}"} 1e3'])
+def test_what_servers_write_is_read_the_short_way(line: str) -> None:
+    found = _Known().sample(line)
+    assert found is not None
+    assert repr(found) == repr(_sample_of(line, open_metrics=False))

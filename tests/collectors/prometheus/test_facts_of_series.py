@@ -378,7 +378,7 @@ def test_what_is_needed_counts_ranges_windows_and_look_back() -> None:
 
     assert needed("cpu.process_cores", "index.coverage", "recall.rate") == Needed((), 0.0)
     assert needed("client.connections") == Needed(("lab_connections", "up"), 300)
-    assert needed("op.latency.p99") == Needed(("lab_ms_bucket", "up"), 120)
+    assert needed("op.latency.p99") == Needed(("lab_ms", "lab_ms_bucket", "up"), 120)
     assert needed("op.latency.p99@avg_5m").seconds == 420
     assert needed("client.connections@slope_30m").seconds == 2100
     assert needed("wal.bytes_written@rate_10m").seconds == 600

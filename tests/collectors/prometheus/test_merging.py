@@ -156,5 +156,5 @@ def test_what_is_needed_counts_every_source() -> None:
     needed = needed_selectors(
         ["tier.bytes", "op.latency.p99"], dialect=DIALECT, catalogue=CATALOGUE, default_window=300.0
     )
-    assert needed.metrics == ("cold_bytes", "hot_bytes", "ms_bucket", "up")
+    assert needed.metrics == ("cold_bytes", "hot_bytes", "ms", "ms_bucket", "up")
     assert not math.isinf(needed.seconds)

@@ -36,11 +36,12 @@ def test_a_matrix_becomes_series_by_name() -> None:
     assert len(store) == 2
 
 
-def test_warnings_infos_and_native_histograms_become_quality() -> None:
+def test_warnings_infos_and_native_histograms_that_cannot_be_read_become_quality() -> None:
     native = {"metric": {"__name__": "h"}, "histograms": [[1, {"count": "3"}]]}
     store = store_of_matrix(matrix(native, warnings=["slow"], infos=["not a counter\n"]))
     assert store.quality[:2] == ("slow", "not a counter ")
-    assert "1 native histograms" in store.quality[2]
+    assert "1 series of native histograms could not be read" in store.quality[2]
+    assert len(store) == 0
 
 
 HOSTILE = ['"', "\\", "\n", "😀", "<b>&amp;</b>", "a\u2028b", "\x1b[31m", "{}", "'", "[red]", "é"]

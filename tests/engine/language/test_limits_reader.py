@@ -18,9 +18,9 @@ TEXT = (ROOT / "rules" / NAME).read_text(encoding="utf-8")
 def test_the_shipped_limits_are_read_in_base_units():
     limits = read_limits({NAME: TEXT}, "collection")
     assert set(limits) == set(LIMITS["collection"])
-    assert limits["watch"] == 5.0
+    assert limits["watch"] == 10.0
     assert limits["resident"] == 2 * 2**30
-    assert limits["cpu_pressure_rise"] == pytest.approx(0.3)
+    assert limits["cpu_pressure_rise"] == pytest.approx(0.5)
 
 
 def test_the_published_schema_takes_the_shipped_limits_and_no_unknown_one():
@@ -37,10 +37,10 @@ def test_the_published_schema_takes_the_shipped_limits_and_no_unknown_one():
     [
         ("  watch:\n", "  wach:\n", "there is no limit wach"),
         ("  watch:\n", "  wach:\n", "limits lack watch"),
-        ("is: 5s", "is: 5MiB", "watch is a time, not an amount of data"),
-        ("is: 5s", "is: 0s", "watch is more than 0"),
-        ("is: 5s", "is: quick", "quick"),
-        ("is: 5s", "was: 5s", "was"),
+        ("is: 10s", "is: 5MiB", "watch is a time, not an amount of data"),
+        ("is: 10s", "is: 0s", "watch is more than 0"),
+        ("is: 10s", "is: quick", "quick"),
+        ("is: 10s", "was: 10s", "was"),
     ],
 )
 def test_what_is_wrong_is_said_at_its_place(old, new, message):
@@ -61,7 +61,7 @@ def test_every_kind_of_limits_ships_with_its_schema(kind):
 
 
 def test_a_later_file_takes_the_place_of_the_shipped_one():
-    site = TEXT.replace("is: 5s", "is: 7s")
+    site = TEXT.replace("is: 10s", "is: 7s")
     assert read_limits({NAME: TEXT, "site.yaml": site}, "collection")["watch"] == 7.0
 
 
