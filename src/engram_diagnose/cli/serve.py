@@ -54,9 +54,11 @@ def _serve(values: dict[str, Any]) -> None:
 
 
 @command.command(context_settings=_HELP)
+@settings_options
 @click.pass_obj
-def check(values: dict[str, Any]) -> None:
+def check(before: dict[str, Any], /, **given: Any) -> None:
     """Say what is wrong with the settings, the secrets and the rules; exit 0 usable, 2 not."""
+    values = _laid_over(before, given)
     from engram_diagnose.rulebase import load_rules
     from engram_diagnose.service.cautions import cautions
     from engram_diagnose.service.checking import problems_of
@@ -75,9 +77,11 @@ def check(values: dict[str, Any]) -> None:
 
 @command.command(context_settings=_HELP)
 @click.argument("file", type=click.Path(path_type=Path))
+@settings_options
 @click.pass_obj
-def backup(values: dict[str, Any], file: Path) -> None:
+def backup(before: dict[str, Any], /, file: Path, **given: Any) -> None:
     """Copy the database to FILE while the service runs."""
+    values = _laid_over(before, given)
     from engram_diagnose.history.incidents import open_incidents
     from engram_diagnose.service.reading import read_database
 
@@ -103,6 +107,11 @@ def hash_() -> None:
     from engram_diagnose.service.passwords import hashed
 
     click.echo(hashed(click.prompt("Password", hide_input=True, confirmation_prompt=True, err=True)))
+
+
+def _laid_over(before: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
+    """The options wherever they stand: `serve --settings FILE check` and `serve check --settings FILE` are one."""
+    return {**before, **{name: value for name, value in given.items() if value}}
 
 
 def _read(values: dict[str, Any]) -> "Settings":
