@@ -1,14 +1,15 @@
 """
 The facts of one instance from a real Prometheus: one raw window evaluated here, beside one query a fact.
 
-Two sizes, since the more series there are, the more a raw window holds, while the answer to a query stays small. The
-promise is judged by the larger one, an instance as it would be in use: five operations in five memory spaces, and
-histograms of twelve buckets. Each series carries the labels that the dialect's expressions read, so that the latency
-of an operation has 300 buckets and the flush of the log twelve. Buckets and counts are whole numbers, as a server's
-are, and ascend with the bound.
+Two sizes, since the more series there are, the more a raw window holds, while the answer to a query stays small: one
+memory space, and an instance in full use, five operations in five memory spaces, both with histograms of twelve
+buckets. Each series carries the labels that the dialect's expressions read, so that the latency of an operation has
+300 buckets and the flush of the log twelve. Buckets and counts are whole numbers, as a server's are, and ascend with
+the bound.
 
-The other side asks each expression once, for all its label sets together; it has no facts over all spaces, which this
-side gives as well.
+There are two other sides. One asks for each fact, a name in a scope, by a query of its own, as the fact's page says
+them; what is promised is promised against it. The other knows that one expression gives several facts, asks each
+expression once for all its label sets, and goes without the facts over all spaces; it is shown beside the first.
 """
 
 import math
@@ -46,6 +47,7 @@ from engram_diagnose.collectors.prometheus.selectors import narrowed
 from engram_diagnose.collectors.prometheus.series import store_of_matrix
 from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect
 from engram_diagnose.engine.facts.fact import Fact
+from engram_diagnose.patch.figures import figure_query
 from engram_diagnose.rulebase import load_rules
 
 BAR: Final = 1 / 10
@@ -60,7 +62,6 @@ class Size:
     """How large an instance is: the values of the labels that its series carry."""
 
     what: str
-    bar: float | None
     labels: Mapping[str, Sequence[str]]
 
 
@@ -69,9 +70,9 @@ OPERATIONS: Final = ("store", "recall", "activation", "consolidation", "completi
 SPACES: Final = ("default", "agent-a", "agent-b", "agent-c", "archive")
 TIERS: Final = ("hot", "warm", "cold")
 SIZES: Final = (
-    Size("2 operations, 1 space", None,
+    Size("2 operations, 1 space",
          {"operation": OPERATIONS[:2], "memory_space": SPACES[:1], "tier": TIERS, "le": BOUNDS}),
-    Size("5 operations, 5 spaces", BAR,
+    Size("5 operations, 5 spaces",
          {"operation": OPERATIONS, "memory_space": SPACES, "tier": TIERS, "le": BOUNDS}),
 )  # fmt: skip
 
@@ -104,15 +105,34 @@ def run(*, quick: bool = False) -> list[Outcome]:
 
 
 def both_ways(size: Size, *, quick: bool) -> Iterator[Outcome]:
-    """The line of one size."""
+    """The lines of one size."""
     with tempfile.TemporaryDirectory() as folder, prometheus(Path(folder), size) as lab:
         facts = by_one_window(lab)
-        agree(lab, facts, by_one_query_each(lab))
-        sides = {"ours": partial(by_one_window, lab), "theirs": partial(by_one_query_each, lab)}
-        times = interleaved(sides, repetitions=3 if quick else 15, inner=1 if quick else 5)
+        agree(lab, facts, answers_to(lab, lab.queries))
+        each = queries_of_facts(lab, facts)
+        sides = {
+            "ours": partial(by_one_window, lab),
+            "facts": partial(answers_to, lab, each),
+            "expressions": partial(answers_to, lab, lab.queries),
+        }
+        times = interleaved(sides, repetitions=3 if quick else 15)
         what = f"{len(facts)} facts of one instance: {size.what}"
-        against = f"{len(lab.queries)} queries, httpx"
-        yield compared("metrics", what, times["ours"], against, times["theirs"], bar=size.bar)
+        one_each, together = (
+            f"{len(each)} queries, one a fact, httpx",
+            f"{len(lab.queries)} queries, several facts each",
+        )
+        yield compared("metrics", what, times["ours"], one_each, times["facts"], bar=BAR)
+        yield compared("metrics", what, times["ours"], together, times["expressions"])
+
+
+def queries_of_facts(lab: Lab, facts: Sequence[Fact]) -> list[str]:
+    """For each fact that is known, what an operator would ask to see that figure alone."""
+    asked = (
+        figure_query(fact.name, fact.scope, instance=INSTANCE, catalogue=lab.catalogue, dialect=lab.dialect)
+        for fact in facts
+        if fact.known
+    )
+    return [query for query in asked if query is not None]
 
 
 def by_one_window(lab: Lab) -> list[Fact]:
@@ -126,11 +146,11 @@ def by_one_window(lab: Lab) -> list[Fact]:
                            at=lab.at, host=INSTANCE, default_window=WINDOW, semantics=semantics_of("2"))  # fmt: skip
 
 
-def by_one_query_each(lab: Lab) -> list[list[float]]:
-    """Each expression by itself, over one connection that stays open: the figures of each plan."""
+def answers_to(lab: Lab, queries: Sequence[str]) -> list[list[float]]:
+    """Each query by itself, over one connection that stays open: the figures of each."""
     found = []
     with httpx.Client(verify=False) as client:  # plain HTTP: reading certificates would only cost time
-        for query in lab.queries:
+        for query in queries:
             form = {"query": query, "time": f"{lab.at:.3f}"}
             data = client.post(f"{lab.url}/api/v1/query", data=form).raise_for_status().json()["data"]
             pairs = [data["result"]] if data["resultType"] == "scalar" else [one["value"] for one in data["result"]]

@@ -1,6 +1,7 @@
 """A Prometheus that answers badly in every way: each time a clear message, an exit code, and no traceback."""
 
 import json
+import re
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -10,14 +11,18 @@ from urllib.parse import parse_qs
 import pytest
 from stage import Said, engram_diagnose
 
-NOW = time.time()
 DETECT = "engram_store_operations_total"
+
+
+def ago(seconds: float) -> str:
+    """A time as a body holds it; it becomes one when the body is sent, however long after it was written."""
+    return f"{seconds} s ago"
 
 
 def vector() -> str:
     """The answer to which instances there are: one that publishes a metric of the guide's."""
     metric = {"__name__": DETECT, "instance": "db1:7432", "job": "engram"}
-    return success("vector", [{"metric": metric, "value": [NOW, "1"]}])
+    return success("vector", [{"metric": metric, "value": [ago(0), "1"]}])
 
 
 def success(kind: str, result: object) -> str:
@@ -30,7 +35,7 @@ def failure(kind: str, error: str) -> str:
 
 def matrix(*figures: str) -> str:
     metric = {"__name__": DETECT, "instance": "db1:7432", "job": "engram"}
-    values = [[NOW - 15 * (len(figures) - index), figure] for index, figure in enumerate(figures)]
+    values = [[ago(15 * (len(figures) - index)), figure] for index, figure in enumerate(figures)]
     return success("matrix", [{"metric": metric, "values": values}])
 
 
@@ -68,6 +73,7 @@ class Handler(BaseHTTPRequestHandler):
         self._send(404, "text/plain", "404 page not found")
 
     def _send(self, status: int, kind: str, body: str) -> None:
+        body = re.sub(r'"([0-9]+) s ago"', lambda found: str(time.time() - int(found[1])), body)
         self.send_response(status)
         self.send_header("Content-Type", kind)
         self.send_header("Content-Length", str(len(body.encode())))
@@ -106,7 +112,7 @@ HTML = "<!DOCTYPE html><html><title>Grafana</title><script>alert(1)</script></ht
     [
         pytest.param(always(200, HTML, "text/html"), "HTML", id="a web page"),
         pytest.param(always(200, '{"status": "success"}'), "not as Prometheus' API does", id="another API"),
-        pytest.param(always(200, "{"), "JSON", id="half an answer"),
+        pytest.param(always(200, "{"), "breaks off after 1 byte", id="half an answer"),
         pytest.param(always(200, ""), "", id="an empty answer"),
         pytest.param(always(401, "Unauthorized", "text/plain"), "401", id="401"),
         pytest.param(always(403, "no", "text/plain"), "403", id="403"),
