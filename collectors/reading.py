@@ -188,7 +188,7 @@ class _Reading:
         return [*host, *(fact for fact in facts if fact.name not in names)]
 
     def _deep(self) -> list[Fact]:
-        """What programs that measure were asked, as far as it is known or wanted."""
+        """What programs that measure were asked; of a server elsewhere only what is wanted."""
         answers = self._bundle.answers
         absent = next((one for one in reversed(self._bundle.of("target")) if not one.answered), None)
         if absent is None and not any(one.collector in MEASURING or one.collector == "collection" for one in answers):
@@ -196,7 +196,8 @@ class _Reading:
         from engram_diagnose.collectors.parse.deep import facts_of_deep  # a tenth of a diagnosis, and seldom needed
 
         wanted = frozenset(self._wanted)
-        return [fact for fact in facts_of_deep(answers, self._knowledge) if fact.known or fact.name in wanted]
+        found = facts_of_deep(answers, self._knowledge)
+        return found if absent is None else [fact for fact in found if fact.name in wanted]
 
     def _direct(self) -> list[Fact]:
         answers = self._bundle.of("http")

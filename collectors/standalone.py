@@ -10,7 +10,6 @@ from __future__ import annotations
 import argparse
 import contextlib
 import os
-import signal
 import sys
 import time
 from dataclasses import dataclass
@@ -19,6 +18,7 @@ from engram_diagnose.collectors.bundle import content_digest, encode_bundle, red
 from engram_diagnose.collectors.bundle_format import BundleError
 from engram_diagnose.collectors.bundle_size import fitted
 from engram_diagnose.collectors.capture.address import AddressError, check_address
+from engram_diagnose.collectors.capture.ending import end_like_interrupted
 from engram_diagnose.collectors.capture.interface import interfaces_of
 from engram_diagnose.collectors.capture.machine import Machine, host_identity
 from engram_diagnose.collectors.capture.site import NAMED, Bounds, Order, Site
@@ -28,7 +28,7 @@ from engram_diagnose.collectors.site_bundle import Heading, bundle_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
     from typing import Any, NoReturn
 
     from engram_diagnose.collectors.bundle_format import Bundle
@@ -78,7 +78,7 @@ def main(arguments: Sequence[str], given: Given) -> int:
 
     Only the bundle goes to stdout. No failure is a traceback, and none leaves a file or a program behind.
     """
-    _end_like_interrupted()
+    end_like_interrupted()
     try:
         return _main(arguments, given)
     except (_WrongUsageError, AddressError, LabelPatternError, BundleError) as error:
@@ -287,19 +287,3 @@ def _let_go_of_stdout() -> None:
             sys.stdout.flush()
     except (OSError, ValueError):
         sys.stdout = open(os.devnull, "w")  # noqa: SIM115 -- closed with the process
-
-
-def _end_like_interrupted() -> None:
-    """What ends a lost session cleans up like Ctrl-C does."""
-
-    def interrupted(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    ends: Sequence[Callable[[], object]] = [
-        lambda number=number: signal.signal(number, interrupted)  # type: ignore[misc]
-        for number in (signal.SIGTERM, signal.SIGHUP)
-        if signal.getsignal(number) is signal.SIG_DFL
-    ]
-    with contextlib.suppress(ValueError):  # not the main thread
-        for end in ends:
-            end()

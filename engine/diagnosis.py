@@ -364,7 +364,7 @@ def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:
     """
     sure = [n for n, cause in enumerate(causes)
             if cause.confidence.probability >= likely and cause.rule.status != "experimental"]  # fmt: skip
-    may = [{n for n in sure if cause.rule.id in causes[n].rule.masks and _touch(causes[n].scope, cause.scope)}
+    may = [{n for n in sure if cause.rule.id in causes[n].rule.masks and _may_mask(causes[n], cause)}
            for cause in causes]  # fmt: skip
     settled: dict[int, set[int]] = {}
     waiting = list(range(len(causes)))
@@ -373,6 +373,16 @@ def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:
         settled |= {n: {other for other in may[n] if not settled.get(other)} for n in ready}
         waiting = [n for n in waiting if n not in settled]
     return [settled[n] for n in range(len(causes))]
+
+
+def _may_mask(masker: Cause, cause: Cause) -> bool:
+    """
+    Whether one may be what the other only looks like.
+
+    Not one that was there while all was well, when the other was not: it looked like nothing else then.
+    """
+    told_apart = masker.moved == "stood" and cause.moved == "moved"
+    return not told_apart and _touch(masker.scope, cause.scope)
 
 
 def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:

@@ -28,19 +28,6 @@ if TYPE_CHECKING:
     from engram_diagnose.collectors.capture.machine import Machine
     from engram_diagnose.collectors.capture.target import LocalTarget
 
-COLLECTORS = frozenset(
-    {
-        perf_c2c.COLLECTOR,
-        perf_lock.COLLECTOR,
-        perf_lock_kernel.COLLECTOR,
-        perf_mem.COLLECTOR,
-        perf_record.COLLECTOR,
-        perf_trace.COLLECTOR,
-        "perf",
-    }
-)
-"""Whose answers are of programs that measure, rather than of files that are read."""
-
 BESIDE = (perf_stat.STEP,)
 """What is counted beside /proc in every collection: it takes the server nothing."""
 PROFILE = (perf_record.STEP, perf_trace.STEP)

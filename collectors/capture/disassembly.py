@@ -106,10 +106,11 @@ def around(text: str, samples: Mapping[int, int]) -> list[list[object] | None]:
     Functions of one name in several files of one program are told apart by that.
     """
     best: list[tuple[int, str]] = []
+    most = 0
     for lines in _functions(text):
-        offsets = {offset for offset, _ in lines}
-        if lines and len(offsets.intersection(samples)) > len({o for o, _ in best}.intersection(samples)):
-            best = lines
+        met = len({offset for offset, _ in lines}.intersection(samples))
+        if met > most:
+            best, most = lines, met
     return _windows(best, samples)
 
 

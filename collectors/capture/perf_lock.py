@@ -45,7 +45,8 @@ _COUNT_SECONDS = 1.0
 _LEAST_SECONDS = 0.2
 _MOST_THREADS = 4096
 """bpftrace keeps that many entries of a map; beyond, it would lose threads without a word."""
-_MOST_ADDRESSES = 128
+MOST_ADDRESSES = 128
+"""Of which the sums are kept, those waited at longest."""
 _SCRIPT_BYTES = 32 << 20
 
 KIND_PARKED, KIND_LOCK, KIND_OTHER = 0, 1, 2
@@ -176,7 +177,7 @@ def _version(context: Context) -> tuple[int, int]:
 def bpftrace_program(pid: int, seconds: float, *, version: tuple[int, int]) -> str:
     """The program that sums one process's futex waits in the kernel; arguments are a structure from 0.19 on."""
     field = "." if version >= (0, 19) else "->"
-    return _PROGRAM.format(pid=pid, milliseconds=max(1, round(seconds * 1000)), most=_MOST_ADDRESSES, field=field)
+    return _PROGRAM.format(pid=pid, milliseconds=max(1, round(seconds * 1000)), most=MOST_ADDRESSES, field=field)
 
 
 def _asleep(context: Context) -> str:
@@ -257,7 +258,7 @@ class _Sums:
         """The maps as bpftrace prints them; the window ends with the last call, or after `seconds`."""
         self.now = max(self.now, self.began + int(seconds * 1e9))
         for name in ("n", "ns", "longest"):
-            self.maps[name] = Counter(dict(self.maps[name].most_common(_MOST_ADDRESSES)))
+            self.maps[name] = Counter(dict(self.maps[name].most_common(MOST_ADDRESSES)))
         scalars = {"began": self.began, "now": self.now, "enters": self.enters}
         for name, value in (*sorted(self.maps.items()), *scalars.items()):
             yield json.dumps({"type": "map", "data": {f"@{name}": value}}) + "\n"

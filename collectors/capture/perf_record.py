@@ -208,6 +208,8 @@ def refused(run: ToolRun) -> Reading | None:
         return Reading(None, run.reason, run.detail)
     if run.status == 0:
         return None
+    if run.status is not None and run.status < 0 and not run.errors.strip():
+        return Reading(None, "SOURCE_UNREACHABLE", f"perf was killed (signal {-run.status}); look again")
     said = run.errors.lower()
     lines = (line.strip() for line in run.errors.splitlines())
     line = next((line for line in lines if line not in ("", "Error:", "Warning:")), f"status {run.status}")

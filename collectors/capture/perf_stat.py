@@ -40,6 +40,8 @@ def count(context: Context, probed: Probed) -> Answer:
     another, there is no body.
     """
     machine = context.machine
+    if not probed.perf and context.stop.is_set():  # it was not asked, or had no time to say
+        return machine.answer("perf", "stat", Reading(None, "BUDGET", context.stop.why))
     if not probed.perf:
         return machine.answer("perf", "stat", Reading(None, "NO_TOOL", "perf is not installed, or does not start"))
     if gone(context):

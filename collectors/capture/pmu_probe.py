@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 _DEVICES = "bus/event_source/devices"
 _CORE = re.compile(r"cpu|cpu_core|armv[0-9]\w*|riscv_pmu\w*|\w*_pmuv3\w*")
-_SOFTWARE = frozenset({"breakpoint", "kprobe", "msr", "power", "software", "tracepoint", "uprobe"})
 _UNCORE = re.compile(r"(uncore_imc|amd_umc|amd_df|amd_l3|arm_cmn)(_[0-9]+)?")
 _TRACEFS = ("kernel/tracing", "kernel/debug/tracing")
 _VERSION_SECONDS = 5.0

@@ -103,7 +103,7 @@ def _follow(
     progress: Callable[[str], None],
     clock: Callable[[], float],
 ) -> None:
-    waiting = list(running)
+    waiting = [one for one in running if one.thread.ident is not None]  # which were begun
     shown: list[str] = []
     while waiting:
         names = [one.step.name for one in waiting]

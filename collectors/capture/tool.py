@@ -75,23 +75,22 @@ def run_tool(
     arguments: Sequence[str],
     *,
     seconds: float,
-    interrupt_after: float | None = None,
     limit: int = OUTPUT_BYTES,
     stop: threading.Event | None = None,
-    stdin: bytes = b"",
     folder: str | None = None,
 ) -> ToolRun:
     """
     Run a program for at most `seconds`, and say what it printed.
 
-    It runs in a session of its own, in the C locale, and ends when this process does. After `interrupt_after` seconds
-    it gets SIGINT, as from a terminal: what records writes its data then. At the deadline, when `stop` is set and when
-    more than `limit` bytes came, it is ended; the reason is then BUDGET or TOO_EXPENSIVE. Never raises for a program
-    that cannot be started: NO_TOOL, PTRACE_DENIED, SOURCE_UNREACHABLE.
+    It runs in a session of its own, in the C locale, with nothing to read, and ends when this process does. At the
+    deadline, when `stop` is set and when more than `limit` bytes came, it is ended; the reason is then BUDGET or
+    TOO_EXPENSIVE. Never raises for a program that cannot be started: NO_TOOL, PTRACE_DENIED, SOURCE_UNREACHABLE.
     """
     path = find_tool(arguments[0])
     if path is None:
         return ToolRun(reason="NO_TOOL", detail=f"{arguments[0]} is not installed")
+    if stop is not None and stop.is_set():
+        return ToolRun(reason="BUDGET", detail=f"{arguments[0]}: {_why(stop)}")
     began = time.monotonic()
     try:
         process = _started([path, *arguments[1:]], folder)
@@ -100,15 +99,19 @@ def run_tool(
         return ToolRun(reason=reason, detail=f"{arguments[0]} does not start: {error.strerror or error}")
     except ValueError as error:  # a NUL among the arguments
         return ToolRun(reason="SOURCE_UNREACHABLE", detail=f"{arguments[0]} cannot be given that: {error}")
-    with _Watched(process, stdin, limit) as watched:
-        ended = watched.follow(began, seconds, interrupt_after, stop)
+    with _Watched(process, limit) as watched:
+        ended = watched.follow(began, seconds, stop)
     return watched.result(os.path.basename(arguments[0]), ended, time.monotonic() - began)
+
+
+def _why(stop: threading.Event) -> str:
+    return getattr(stop, "why", "collecting was stopped")
 
 
 def _started(arguments: list[str], folder: str | None) -> subprocess.Popen[bytes]:
     return subprocess.Popen(  # noqa: S603 -- the program was looked up, and no shell is between
         arguments,
-        stdin=subprocess.PIPE,
+        stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         cwd=folder or "/",
@@ -141,23 +144,20 @@ def _die_with_us() -> Callable[[], None] | None:
 class _Watched:
     """A running program: its output is taken as it comes, and its end is certain."""
 
-    def __init__(self, process: subprocess.Popen[bytes], stdin: bytes, limit: int) -> None:
+    def __init__(self, process: subprocess.Popen[bytes], limit: int) -> None:
         self._process = process
-        self._left = stdin
         self._limit = limit
         self._kept = {"output": bytearray(), "errors": bytearray()}
-        self._streams = [stream for stream in (process.stdin, process.stdout, process.stderr) if stream is not None]
+        self._streams = [stream for stream in (process.stdout, process.stderr) if stream is not None]
         self._selector = selectors.DefaultSelector()
         self._status: int | None = None
         self._cpu = 0.0
         self._cut = False
 
     def __enter__(self) -> _Watched:
-        for stream in self._streams:
+        for stream, name in zip(self._streams, ("output", "errors")):  # noqa: B905 -- Python 3.8
             os.set_blocking(stream.fileno(), False)
-        for stream, name in zip(self._streams[1:], ("output", "errors")):  # noqa: B905 -- Python 3.8
             self._selector.register(stream, selectors.EVENT_READ, name)
-        self._feed()
         return self
 
     def __exit__(self, *_: object) -> None:
@@ -168,24 +168,16 @@ class _Watched:
             with contextlib.suppress(OSError):
                 stream.close()
 
-    def follow(
-        self, began: float, seconds: float, interrupt_after: float | None, stop: threading.Event | None
-    ) -> tuple[str, str]:
+    def follow(self, began: float, seconds: float, stop: threading.Event | None) -> tuple[str, str]:
         """Until it ended or has to end; the reason and the detail, both empty for an end of its own."""
-        interrupt_at = None if interrupt_after is None else began + interrupt_after
         while not self._ended():
-            self._feed()
             self._drain(_LOOK_SECONDS)
-            now = time.monotonic()
             if stop is not None and stop.is_set():
-                return self._asked_to_end(getattr(stop, "why", "collecting was stopped"))
+                return self._asked_to_end(_why(stop))
             if self._cut:  # there may be no end of it
                 return "TOO_EXPENSIVE", f"it printed more than {self._limit} bytes"
-            if now > began + seconds:
+            if time.monotonic() > began + seconds:
                 return self._asked_to_end(f"it took longer than {seconds:g} s")
-            if interrupt_at is not None and now > interrupt_at:
-                interrupt_at = None
-                self._signal(signal.SIGINT)
         self._take_the_rest()
         return ("TOO_EXPENSIVE", f"it printed more than {self._limit} bytes") if self._cut else ("", "")
 
@@ -202,20 +194,6 @@ class _Watched:
             cpu_seconds=self._cpu,
             cut=self._cut,
         )
-
-    def _feed(self) -> None:
-        stream = self._streams[0]
-        if stream.closed:
-            return
-        try:
-            while self._left:
-                self._left = self._left[os.write(stream.fileno(), self._left) :]
-        except BlockingIOError:
-            return
-        except OSError:  # it reads no more
-            self._left = b""
-        with contextlib.suppress(OSError):
-            stream.close()
 
     def _drain(self, wait: float) -> bool:
         """Take what is there; whether anything was."""

@@ -58,19 +58,6 @@ class EventTableError(ValueError):
         self.problems = tuple(problems)
 
 
-@dataclass(frozen=True, slots=True)
-class Cpu:
-    """Who a CPU says it is: x86 by vendor, family, model and stepping, Arm by implementer and part, and any by arch."""
-
-    arch: str = ""
-    vendor: str = ""
-    family: int = -1
-    model: int = -1
-    stepping: int = -1
-    implementer: int = -1
-    part: int = -1
-
-
 Span = tuple[int, int]
 """Low and high, both included."""
 
@@ -86,28 +73,6 @@ class CpuPattern:
     steppings: tuple[Span, ...] = ()
     implementer: int = -1
     parts: tuple[Span, ...] = ()
-
-    def matches(self, cpu: Cpu) -> bool:
-        """Whether the CPU is one of these."""
-        exact = (
-            self.vendor in ("", cpu.vendor)
-            and self.arch in ("", "any", cpu.arch)
-            and self.family in (-1, cpu.family)
-            and self.implementer in (-1, cpu.implementer)
-        )
-        spans = ((self.models, cpu.model), (self.steppings, cpu.stepping), (self.parts, cpu.part))
-        return exact and all(not wanted or _within(wanted, figure) for wanted, figure in spans)
-
-    @property
-    def narrowness(self) -> int:
-        """Higher for a pattern that says more: a vendor's table comes before one for an architecture, or for any."""
-        if self.vendor or self.implementer != -1:
-            return 2
-        return 0 if self.arch == "any" else 1
-
-
-def _within(spans: Iterable[Span], figure: int) -> bool:
-    return any(low <= figure <= high for low, high in spans)
 
 
 @dataclass(frozen=True, slots=True)
@@ -203,17 +168,6 @@ def _same_names(tables: Sequence[EventTable]) -> Iterator[TableProblem]:
     for before, table in pairwise(tables):
         if before.name == table.name:
             yield TableProblem(table.name, ("table",), "two tables have this name; rename one")
-
-
-def table_for(cpu: Cpu, tables: Iterable[EventTable]) -> EventTable | None:
-    """The narrowest table for a CPU; None where no table is for it."""
-    matching = [
-        (pattern.narrowness, table)
-        for table in sorted(tables, key=lambda table: table.name)
-        for pattern in table.cpus
-        if pattern.matches(cpu)
-    ]
-    return max(matching, key=lambda found: found[0])[1] if matching else None
 
 
 class _Reading:

@@ -12,6 +12,7 @@ from engram_diagnose.collectors.capture.perf_lock import (
     COLLECTOR,
     KIND_LOCK,
     KIND_OTHER,
+    MOST_ADDRESSES,
     OTHER_WAITER,
     WAITS,
 )
@@ -127,6 +128,8 @@ def parse_waits(text: str) -> Waits:
     if seconds <= 0:
         raise UnparsedError("its window has no length")
     places = _places(maps)
+    if len(places) > MOST_ADDRESSES:
+        raise UnparsedError(f"{len(places)} addresses; capture keeps at most {MOST_ADDRESSES}")
     locks = _of_kind(places, KIND_LOCK)
     other = _of_kind(places, KIND_OTHER)
     shared = {address: place for address, place in other.items() if address + KIND_OTHER + OTHER_WAITER in places}

@@ -12,6 +12,7 @@ told for certain is not read: it is better to miss a count than to make one up.
 
 import json
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from enum import Enum
@@ -164,15 +165,16 @@ def matched(counts: Counts, asked: Sequence[str], *, summed: bool) -> Iterator[C
     A name that was asked for twice is printed twice, in that order. With `summed`, all lines of a name are devices of
     one kind and are added up, if there is one for each time that it was asked for, or one for them all.
     """
-    taken: dict[str, int] = {}
-    for name in asked:
-        lines = counts.of(name)
-        if summed:
-            yield _sum(lines) if len(lines) in (1, asked.count(name)) else None
-            continue
-        index = taken.get(name, 0)
-        taken[name] = index + 1
-        yield lines[index] if len(lines) == asked.count(name) else None
+    by_name: dict[str, list[Count]] = {}
+    for count in counts.lines:
+        by_name.setdefault(count.event, []).append(count)
+    times = Counter(asked)
+    if summed:
+        sums = {name: _sum(lines) for name, lines in by_name.items() if len(lines) in (1, times[name])}
+        yield from map(sums.get, asked)
+        return
+    printed = {name: iter(lines) for name, lines in by_name.items() if len(lines) == times[name]}
+    yield from (next(printed[name]) if name in printed else None for name in asked)
 
 
 def _sum(lines: Sequence[Count]) -> Count:

@@ -240,7 +240,9 @@ def _quality(profile: Profile) -> dict[str, Interval | Missing]:
 
 
 def _idle(profile: Profile) -> Missing:
-    return Missing(Reason.TOO_FEW_SAMPLES, f"the server used no CPU in {profile.seconds:g} s")
+    return Missing(
+        Reason.TOO_FEW_SAMPLES, f"no sample in {profile.seconds:g} s: the server used no CPU, or perf said nothing"
+    )
 
 
 def _about(name: str, value: Interval | Missing, answer: Answer, source: str, profile: Profile) -> Fact:

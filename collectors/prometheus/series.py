@@ -13,8 +13,6 @@ from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from typing import Any, Final, TypeVar
 
-import msgspec
-
 from engram_diagnose.collectors.prometheus.columns import MAX_MS, ascending, read_matrix
 from engram_diagnose.collectors.prometheus.exposition import Exposition, parse_exposition
 from engram_diagnose.collectors.prometheus.labels import (
@@ -208,8 +206,7 @@ def store_of_matrix(body: str | bytes) -> SeriesStore:
     if matrix is None:
         return _store_of_any(_decoded(body))
     series = [Series(one.labels, one.times, one.values) for one in matrix.series]
-    native = [_native_of(one.labels, one.histograms) for one in matrix.series if one.histograms is not None]
-    return _store_of_read(series, native, [*_texts(matrix.warnings), *_texts(matrix.infos)])
+    return _store_of_read(series, (), [*_texts(matrix.warnings), *_texts(matrix.infos)])
 
 
 def _store_of_any(answer: dict[str, Any]) -> SeriesStore:
@@ -250,20 +247,12 @@ def _once(series: Iterable[AnySeries]) -> list[AnySeries]:
 
 def _decoded(body: str | bytes) -> dict[str, Any]:
     try:
-        answer = msgspec.json.decode(body)
-    except (ValueError, RecursionError):
-        answer = _decoded_leniently(body)
+        answer = json.loads(body)
+    except (ValueError, RecursionError) as error:
+        raise SeriesError(f"the answer is not JSON: {_shown(error)}") from None
     if not isinstance(answer, dict):
         raise SeriesError("the answer is JSON, but no object: is this Prometheus' API?")
     return answer
-
-
-def _decoded_leniently(body: str | bytes) -> Any:
-    """Half as fast; takes lone surrogates, which a label may have been cut down to, and says what is wrong where."""
-    try:
-        return json.loads(body)
-    except (ValueError, RecursionError) as error:
-        raise SeriesError(f"the answer is not JSON: {_shown(error)}") from None
 
 
 def _check_order(times: list[int]) -> None:

@@ -83,6 +83,9 @@ def _restart(now: Memory, seconds: float) -> Json:
     if not isinstance(uptime, tuple):
         return _entry("restart", UPTIME, None, None, None, f"restart: not known ({UPTIME})")
     ago = format_value(uptime[1], _SECONDS)
+    if uptime[0] < seconds <= uptime[1]:
+        since = format_value(uptime[0], _SECONDS)
+        return _entry("restart", UPTIME, None, ago, None, f"restart: not known, the server runs for {since} to {ago}")
     changed = uptime[1] < seconds
     said = f"the server was started {ago} ago" if changed else f"none, the server runs for {ago}"
     return _entry("restart", UPTIME, None, ago, changed, f"restart: {said}")
@@ -93,6 +96,10 @@ def _settings(now: Memory, seconds: float) -> Json:
     if not isinstance(age, tuple):
         return _entry("configuration", SETTINGS_AGE, None, None, None, f"configuration: not known ({SETTINGS_AGE})")
     ago = format_value(age[1], _SECONDS)
+    if age[0] < seconds <= age[1]:
+        since = format_value(age[0], _SECONDS)
+        return _entry("configuration", SETTINGS_AGE, None, ago, None,
+                      f"configuration: not known, the file was changed {since} to {ago} ago")  # fmt: skip
     changed = age[1] < seconds
     newer = isinstance(uptime, tuple) and uptime[0] > age[1]
     effect = "; the server was not restarted since, so what needs a restart is not in effect" if newer else ""

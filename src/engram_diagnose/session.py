@@ -99,10 +99,13 @@ def subject_of(bundle: Bundle, target_set: str = "") -> Subject:
 
 
 def _look_back(bundle: Bundle, loaded: Loaded) -> LookBack | None:
-    """The bundle's quiet time, where samples were collected of it."""
+    """The bundle's quiet time, where samples were collected of it, and it says how long before that was."""
     if not any(answer.answered and answer.name.startswith("before") for answer in bundle.of("prometheus")):
         return None
-    then = bundle.time - _number(bundle.options.get("before"))
+    earlier = _number(bundle.options.get("before"))
+    if not 0 < earlier < bundle.time:
+        return None
+    then = bundle.time - earlier
     modified = next((modified_at(answer) for answer in bundle.of("config") if answer.answered), None)
     return LookBack(
         then,

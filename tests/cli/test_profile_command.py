@@ -51,7 +51,8 @@ def test_a_busy_process_is_looked_at_and_everything_is_written(busy, tmp_path):
 
 
 @pytest.mark.slow
-def test_an_interrupted_look_leaves_nothing_behind(busy, tmp_path):
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_an_interrupted_look_leaves_nothing_behind(busy, tmp_path, how):
     scratch = tmp_path / "scratch"
     scratch.mkdir()
     folder = tmp_path / "files"
@@ -59,13 +60,22 @@ def test_an_interrupted_look_leaves_nothing_behind(busy, tmp_path):
     looking = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                env={**os.environ, "TMPDIR": str(scratch)})  # fmt: skip
     time.sleep(4)
-    looking.send_signal(signal.SIGINT)
+    looking.send_signal(how)
     _, said = looking.communicate(timeout=30)
     assert looking.returncode not in (0, None)
     assert b"Traceback" not in said
     assert os.listdir(scratch) == []
     assert not folder.exists()
     assert not [line for line in _commands() if "perf" in line and str(busy.pid) in line]
+
+
+def test_who_reads_no_further_still_gets_the_files(busy, tmp_path):
+    folder = tmp_path / "files"
+    command = [*COMMAND, "--pid", str(busy.pid), "--seconds", "1", "-d", str(folder)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL) as looking:
+        assert looking.stdout is not None
+        looking.stdout.close()
+    assert (folder / "profile.bundle").exists()
 
 
 def _commands() -> list[str]:

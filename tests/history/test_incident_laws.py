@@ -13,8 +13,8 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule
 from made_alerts import DOCUMENT, GROUPING, T0, alert, found
 
-from engram_diagnose.history.incidents import NewMessage, Search, Source, open_incidents
-from engram_diagnose.history.model import Alert, AlertStatus, Notification
+from engram_diagnose.history.incidents import IncidentStore, NewMessage, Search, Source, open_incidents
+from engram_diagnose.history.model import Alert, AlertStatus, Incident, Notification
 
 FIRINGS_APART = 400.0
 """Seconds: further than members of a pair may differ, and near enough to share an incident's window."""
@@ -62,6 +62,12 @@ def notification(told: Sequence[Told]) -> Notification:
     return Notification(tuple(one.alert() for one in told))
 
 
+def whole(store: IncidentStore) -> list[Incident]:
+    """Every incident with its alerts, newest first."""
+    found = [store.incident(one.incident.id) for one in store.search(Search(limit=500)).items]
+    return [one for one in found if one is not None]
+
+
 class Service(RuleBasedStateMachine):
     """Senders that repeat themselves, workers that die and come back from the dead, and a model of what must hold."""
 
@@ -92,11 +98,11 @@ class Service(RuleBasedStateMachine):
         if not self.accepted:
             return
         told = data.draw(st.sampled_from(self.accepted))
-        before = self.store.search(Search())
+        before = whole(self.store)
         again = self.store.accept(notification(told), self.now, GROUPING)
         self.accepted.append(told)
         assert (again.new, again.opened, again.closed) == (0, 0, ())
-        assert self.store.search(Search()) == before
+        assert whole(self.store) == before
 
     @rule()
     def take(self) -> None:
@@ -169,8 +175,7 @@ class Service(RuleBasedStateMachine):
         firing = {one.event for one in told if one.status == "firing" and not any(ends(two, one) for two in told)}
         over = fired - firing
         seen: dict[tuple[int, str, int], str] = {}
-        for listed in self.store.search(Search(limit=500)).items:
-            incident = listed.incident
+        for incident in whole(self.store):
             for one in incident.alerts:
                 event = (int(incident.instance[2:]), one.name, int((one.starts_at - T0) // FIRINGS_APART))
                 assert event not in seen
@@ -207,7 +212,7 @@ def test_the_order_of_arrival_changes_no_alert(batch: list[list[Told]], data: st
     for order in orders:
         with tempfile.TemporaryDirectory() as folder, open_incidents(Path(folder) / "history.db") as store:
             store.accept_many([(notification(one), T0) for one in order], GROUPING)
-            incidents = [one.incident for one in store.search(Search()).items]
+            incidents = whole(store)
             outcomes.append(sorted((one.identity, (one.starts_at - T0) // FIRINGS_APART, one.status)
                                    for incident in incidents for one in incident.alerts))  # fmt: skip
     assert outcomes[0] == outcomes[1]
@@ -221,7 +226,7 @@ def test_how_notifications_are_committed_together_changes_nothing(batch: list[li
         with tempfile.TemporaryDirectory() as folder, open_incidents(Path(folder) / "history.db") as store:
             for part in parts:
                 store.accept_many([(notification(one), T0) for one in part], GROUPING)
-            pages.append(store.search(Search()))
+            pages.append((store.search(Search()), whole(store)))
     assert pages[0] == pages[1] == pages[2]
 
 

@@ -27,7 +27,9 @@ def accept(store: IncidentStore, *alerts: Alert, at: float = 5.0, source: Source
 
 def only(store: IncidentStore) -> Incident:
     (listed,) = store.search(Search()).items
-    return listed.incident
+    incident = store.incident(listed.incident.id)
+    assert incident is not None
+    return incident
 
 
 def diagnosed(store: IncidentStore, incident: str, messages: tuple[NewMessage, ...] = ()) -> None:
@@ -381,6 +383,15 @@ def test_a_message_is_due_until_it_is_sent(store: IncidentStore) -> None:
     assert (store.counts().sent, store.counts().given_up, store.counts().pending) == (1, 1, 0)
 
 
+def test_messages_of_one_channel_stand_in_no_others_way(store: IncidentStore) -> None:
+    (id,) = accept(store, DOWN).incidents
+    store.enqueue([NewMessage("webhook", id, f"w{number}", {}, T0 + number) for number in range(5)])
+    store.enqueue([NewMessage("alertmanager", id, "a", {}, T0 + 9)])
+    found = store.due(T0 + 20, 2)
+    assert [one.key for one in found] == ["w0", "w1", "a"]
+    assert [one.key for one in store.due(T0 + 20, 2, besides=[one.id for one in found])] == ["w2", "w3"]
+
+
 def test_of_two_messages_with_one_key_the_first_is_kept(store: IncidentStore) -> None:
     (id,) = accept(store, DOWN).incidents
     assert store.enqueue([message(id), message(id), message(id, "other"), message("no such", "third")]) == 2
@@ -474,6 +485,25 @@ def test_the_findings_of_open_incidents_are_told_and_not_those_of_closed_ones(
     diagnosed(store, three[1])
     ((incident, finding),) = store.open_findings()
     assert (incident.id, finding) == (three[1], found(three[1]))
+
+
+def test_what_is_listed_reads_no_alert_but_its_name(store: IncidentStore) -> None:
+    (id,) = accept(store, DOWN, alert("WALLagHigh"), alert("WALLagHigh", mount="/data")).incidents
+    diagnosed(store, id)
+    store._database.connection.execute("UPDATE alerts SET labels = 'unreadable', annotations = 'unreadable'")
+    (listed,) = store.search(Search()).items
+    ((incident, _),) = store.open_findings()
+    assert (listed.incident.id, listed.names) == (id, (DOWN.name, "WALLagHigh"))
+    assert (incident.id, incident.alerts, listed.incident.alerts) == (id, (), ())
+
+
+def test_the_alerts_that_fire_are_known_by_number(store: IncidentStore) -> None:
+    accept(store, DOWN, alert("WALLagHigh"))
+    before = store.firing()
+    assert sorted(before.values()) == sorted([DOWN.identity, alert("WALLagHigh").identity])
+    accept(store, DOWN_RESOLVED, at=150)
+    assert list(store.firing().values()) == [alert("WALLagHigh").identity]
+    assert [one.name for one in store.still_firing(list(before))] == ["WALLagHigh"]
 
 
 def test_counts_say_how_much_there_is(store: IncidentStore, three: list[str]) -> None:

@@ -362,6 +362,23 @@ def test_what_is_announced_stays_so_although_worse_comes_and_through_a_restart(
     assert book.counts().pending == 2
 
 
+def test_with_fewer_places_than_before_what_is_announced_stays_so_through_a_restart(book: Book) -> None:
+    with place() as at:
+        before = to(at.url, most=3, resolve_after=3)
+        for number in range(3):
+            book.fire(book.alert(instance=f"engram-{number}"))
+            book.diagnose(before)
+
+        async def announced(most: int) -> set[str]:
+            async with sending(courier_of(book, to(at.url, most=most, resolve_after=3))):
+                await eventually(lambda: book.counts().sent == 3, "what was to be told")
+                begun = len(at.told())
+                await eventually(lambda: len(at.told()) > begun + 1, "two more refreshes")
+                return instances(at.told()[begun + 1 :])
+
+        assert asyncio.run(announced(3)) == asyncio.run(announced(1)) == {"engram-0", "engram-1", "engram-2"}
+
+
 def test_how_many_more_are_open_is_told_in_one_alert_for_each_severity_which_ends_with_them(
     book: Book,
 ) -> None:
@@ -552,6 +569,30 @@ def test_a_webhook_that_is_down_holds_up_no_alertmanager(book: Book) -> None:
                 return time.monotonic() - begun
 
         assert asyncio.run(told()) < 1
+
+
+def test_thousands_that_wait_for_a_slow_webhook_are_not_in_the_way_of_alertmanager(book: Book) -> None:
+    with place() as at, place(lambda _: Answer(seconds=0.5)) as slow:
+        settings = to(at.url, webhook=slow.url, per_minute=6000)
+        book.fire(book.alert(instance="engram-0"))
+        book.diagnose(to(webhook=slow.url), made_at=time.time() - 60)
+        with book.open() as store:
+            (one,) = store.due(time.time())
+            store.enqueue(NewMessage("webhook", one.incident, f"old-{number}", one.body, 0.0) for number in range(2000))
+        incident = book.fire(book.alert(instance="engram-1"))
+
+        async def told() -> None:
+            async with sending(courier_of(book, settings)) as courier:
+                await eventually(lambda: slow.got, "the webhook to be busy")
+                book.diagnose(settings)
+                courier.wake()
+                await eventually(lambda: is_told(incident), "Alertmanager to be told")
+
+        def is_told(incident: str) -> bool:
+            with book.open() as store:
+                return incident in store.told()
+
+        asyncio.run(told())
 
 
 def test_a_message_the_webhook_refuses_does_not_hold_up_the_next(book: Book) -> None:

@@ -74,7 +74,7 @@ def seen_at(book: Book) -> float | None:
 
 def incidents(book: Book) -> list[Incident]:
     with book.open() as store:
-        return [item.incident for item in store.search(Search(limit=200)).items]
+        return [one for item in store.search(Search(limit=200)).items if (one := store.incident(item.incident.id))]
 
 
 def series(begin: float, end: float, name: str = "EngramDown", **labels: str) -> dict[str, Any]:

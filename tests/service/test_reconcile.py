@@ -90,7 +90,7 @@ def rounds(book: Book, commit: Any, settings: Settings, number: int = 1, **about
 
 def incidents(book: Book) -> list[Incident]:
     with book.open() as store:
-        return [item.incident for item in store.search(Search(limit=200)).items]
+        return [one for item in store.search(Search(limit=200)).items if (one := store.incident(item.incident.id))]
 
 
 def taken(body: bytes) -> Notification:

@@ -211,3 +211,17 @@ def test_more_than_can_be_told_are_listed():
     document = analysed(*made, seconds=1200, window=1200.0)
     assert (len(document["slow"]), len(document["also_slow"])) == (20, 5)
     assert render_slow_queries(document).count("P99 100 ms to 500 ms") == 25
+
+
+def test_a_bar_in_a_space_s_name_ends_no_cell():
+    table = slow_queries_markdown(analysed(Made("recall", "a|b", steady(0.3))))
+    assert "| recall in a\\|b |" in table
+
+
+def test_what_is_unknown_is_told_with_its_space_and_what_would_tell():
+    document = analysed(Made("recall", "acme", steady(0.3)))
+    unknown = {"operation": "recall", "space": "b", "background": True, "why": "no samples", "get_by": "wait"}
+    document["unknown"] = [unknown]
+    said = "recall in b (background): no samples; get it by: wait"
+    assert said in slow_queries_markdown(document)
+    assert said in render_slow_queries(document, console_width=200)

@@ -45,11 +45,13 @@ def command(
     Prints the three worst bottlenecks and the figures behind them, and writes bundle, report, flame graph and stacks.
     Looking stops when pressure on the host rises. Exit: 0 done, 2 usage, 3 nothing could be collected.
     """
+    from engram_diagnose.collectors.capture.ending import end_like_interrupted
     from engram_diagnose.diagnosing import read_bundle
     from engram_diagnose.profiling import collect_profile, make_folder, profile_document, write_files
 
     if bundle:
         refuse_beside_bundle(ctx, set(collection))
+    end_like_interrupted()
     folder = _folder(directory, wished=not no_files and not bundle)
     if folder is not None:
         make_folder(folder)
@@ -61,8 +63,10 @@ def command(
             folder.rmdir()  # nothing came of it
         raise
     document = profile_document(gathered, packs)
+    # Files first: whoever reads no further than the bottlenecks closes what is printed to.
+    written = write_files(folder, gathered, document) if folder is not None else ()
     _print(document, form)
-    for path in write_files(folder, gathered, document) if folder is not None else ():
+    for path in written:
         say(f"written: {path}")
     ctx.exit(CLEAN if any(answer.answered for answer in gathered.answers) else NOT_COLLECTED)
 

@@ -268,13 +268,16 @@ def _incident_for(acceptance: _Acceptance, alert: Alert) -> str:
     The incident of the alert's instance and time, or a new one with its job.
 
     One that closed before the alert began is over. One that was still going on then takes the alert in, and opens
-    again, because only the news of it came late.
+    again, because only the news of it came late. What another replica has had firing all along is no news at all,
+    however long ago that began: a replica that was away tells of it with a start of its own.
     """
     grouping, at = acceptance.grouping, alert.starts_at
     instance, rank = grouping.instance(alert.labels), grouping.rank(alert.labels)
     key = incident_key(instance, grouping.shared(alert.labels))
     bounds = (key, at - grouping.window, at + grouping.window, at, at)
-    row = acceptance.connection.execute(_JOINABLE, bounds).fetchone()
+    asked = {"identity": alert.identity, "start": at, "sender": text(alert.fingerprint)}
+    row = acceptance.connection.execute(_AT_ANOTHER, asked).fetchone()
+    row = row or acceptance.connection.execute(_JOINABLE, bounds).fetchone()
     if row is None:
         return _open(acceptance, key, instance, at, rank)
     (id,) = row
@@ -283,6 +286,12 @@ def _incident_for(acceptance: _Acceptance, alert: Alert) -> str:
     return str(id)
 
 
+_AT_ANOTHER = """
+    SELECT incident FROM alerts
+    WHERE identity = :identity AND starts_at <= :start AND status = 'firing' AND incident IS NOT NULL AND :sender <> ''
+    AND EXISTS (SELECT 1 FROM senders WHERE alert = alerts.id AND fires AND fingerprint NOT IN (:sender, ''))
+    ORDER BY starts_at DESC LIMIT 1
+"""
 _JOINABLE = """
     SELECT id FROM incidents
     WHERE key = ? AND at BETWEEN ? AND ? AND (state = 'open' OR closed_at >= ?) ORDER BY abs(at - ?), id LIMIT 1

@@ -86,21 +86,19 @@ _PLACES: Final = f"""
 """  # noqa: S608 -- ours
 
 
-def told(connection: Connection, most: int, severities: Sequence[str]) -> frozenset[str]:
+def told(connection: Connection) -> frozenset[str]:
     """
-    The open incidents that Alertmanager was told of, the most severe of them where there are more than `most`.
+    The open incidents that Alertmanager was told of, be they more than there are places now.
 
     It tells who announces them what was announced before it began.
     """
-    asked = {"most": most, "severities": json.dumps(list(severities))}
-    return frozenset(row[0] for row in connection.execute(_TOLD, asked))
+    return frozenset(row[0] for row in connection.execute(_TOLD))
 
 
-_TOLD: Final = f"""
-    SELECT id FROM ({_STANDING}) standing WHERE EXISTS (
-        SELECT 1 FROM messages WHERE incident = standing.id AND channel = 'alertmanager' AND state = 'sent')
-    ORDER BY rank DESC, opened_at, id LIMIT :most
-"""  # noqa: S608 -- ours
+_TOLD: Final = """
+    SELECT id FROM incidents WHERE state = 'open' AND EXISTS (
+        SELECT 1 FROM messages WHERE incident = incidents.id AND channel = 'alertmanager' AND messages.state = 'sent')
+"""
 
 
 def ended(connection: Connection, since: float) -> list[str]:

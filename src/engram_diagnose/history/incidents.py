@@ -184,10 +184,13 @@ class IncidentStore(Store):
         with self._database.writing() as connection:
             return outbox.enqueue(connection, messages)
 
-    def due(self, now: float, limit: int = 100) -> list[Message]:
-        """The messages that may be sent now, those that wait longest first."""
+    def due(self, now: float, limit: int = 100, *, besides: Collection[int] = ()) -> list[Message]:
+        """
+        The messages that may be sent now, those that wait longest first: of each channel `limit` at most, so that none
+        stands in another's way, and none of these numbers.
+        """
         with self._database.reading() as connection:
-            return outbox.due(connection, now, limit)
+            return outbox.due(connection, now, limit, besides)
 
     def sent(self, id: int, now: float) -> None:
         """A message was sent."""
@@ -218,10 +221,10 @@ class IncidentStore(Store):
         with self._database.reading() as connection:
             return announcing.places(connection, most, announced, severities)
 
-    def told(self, most: int, severities: Sequence[str]) -> frozenset[str]:
+    def told(self) -> frozenset[str]:
         """The open incidents that Alertmanager was told of; see `announcing.told`."""
         with self._database.reading() as connection:
-            return announcing.told(connection, most, severities)
+            return announcing.told(connection)
 
     def ended(self, since: float) -> list[str]:
         """The closed incidents whose end Alertmanager may have to be told; see `announcing.ended`."""
@@ -318,12 +321,12 @@ class IncidentStore(Store):
             return Note(int(cursor.lastrowid or 0), now, _shown(author), _shown(text)) if cursor.rowcount else None
 
     def search(self, search: Search) -> Page:
-        """The incidents asked for, newest first."""
+        """The incidents asked for, newest first and without their alerts."""
         with self._database.reading() as connection:
             return reading.search(connection, search)
 
     def open_findings(self) -> tuple[tuple[Incident, Finding], ...]:
-        """The open incidents that have a diagnosis, oldest first."""
+        """The open incidents that have a diagnosis, oldest first and without their alerts."""
         with self._database.reading() as connection:
             return reading.open_findings(connection)
 
@@ -331,6 +334,16 @@ class IncidentStore(Store):
         """How much there is of everything."""
         with self._database.reading() as connection:
             return reading.counts(connection)
+
+    def firing(self) -> dict[int, str]:
+        """The alerts that fire: their numbers, with what each is known by."""
+        with self._database.reading() as connection:
+            return reading.firing(connection)
+
+    def still_firing(self, numbers: Sequence[int]) -> list[Alert]:
+        """Those of these alerts that fire, by their numbers."""
+        with self._database.reading() as connection:
+            return reading.still_firing(connection, numbers)
 
     def alerts_between(self, since: float, until: float) -> list[Alert]:
         """The alerts that began between the two instants, both included."""

@@ -5,8 +5,9 @@ Every function runs inside a transaction of the caller.
 """
 
 import json
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from sqlite3 import Connection
+from typing import get_args
 
 from engram_diagnose.history.accepting import packed, text
 from engram_diagnose.history.model import Channel, Message
@@ -26,14 +27,18 @@ def enqueue(connection: Connection, messages: Iterable[NewMessage]) -> int:
     return added
 
 
-def due(connection: Connection, now: float, limit: int) -> list[Message]:
-    """Those that may be sent, by how long they wait."""
-    rows = connection.execute(
-        "SELECT id, channel, incident, key, attempts, not_before, body, error FROM messages"
-        " WHERE state = 'pending' AND not_before <= ? ORDER BY not_before, id LIMIT ?",
-        (now, limit),
-    )
-    return [_message(*row) for row in rows]
+def due(connection: Connection, now: float, limit: int, besides: Collection[int]) -> list[Message]:
+    """Those that may be sent, by how long they wait: of each channel `limit`, without those of these numbers."""
+    asked = {"now": now, "limit": limit, "besides": json.dumps(sorted(besides))}
+    found = [row for one in get_args(Channel) for row in connection.execute(_DUE, {**asked, "channel": one})]
+    return [_message(*row) for row in sorted(found, key=lambda row: (row[5], row[0]))]
+
+
+_DUE = """
+    SELECT id, channel, incident, key, attempts, not_before, body, error FROM messages
+    WHERE state = 'pending' AND not_before <= :now AND channel = :channel
+    AND id NOT IN (SELECT value FROM json_each(:besides)) ORDER BY not_before, id LIMIT :limit
+"""
 
 
 def _message(

@@ -60,11 +60,8 @@ def opened(connection: Connection, ids: Sequence[str]) -> list[tuple[Incident, F
 
     A storm's incident has thousands, which nobody who announces it reads.
     """
-    found = findings(connection, ids)
-    heads: dict[str, Incident] = {}
+    found, heads = findings(connection, ids), _heads(connection, ids)
     for some in _portions(ids):
-        query = f"SELECT {_INCIDENT} FROM incidents WHERE id IN ({marks(some)})"  # noqa: S608 -- ours
-        heads |= {row[0]: Incident(*row) for row in connection.execute(query, some)}
         first = (
             f"SELECT incident, {_ALERT} FROM alerts WHERE id IN"  # noqa: S608 -- ours
             f" (SELECT min(id) FROM alerts WHERE incident IN ({marks(some)}) GROUP BY incident)"
@@ -72,6 +69,37 @@ def opened(connection: Connection, ids: Sequence[str]) -> list[tuple[Incident, F
         for row in connection.execute(first, some):
             heads[row[0]] = replace(heads[row[0]], alerts=(_alert(row[1:]),))
     return [(heads[id], found[id]) for id in ids if id in heads and id in found]
+
+
+def _heads(connection: Connection, ids: Sequence[str]) -> dict[str, Incident]:
+    """These incidents without their alerts."""
+    query = f"SELECT {_INCIDENT} FROM incidents WHERE id IN ({{}})"  # noqa: S608 -- ours
+    rows = (row for some in _portions(ids) for row in connection.execute(query.format(marks(some)), some))
+    return {row[0]: Incident(*row) for row in rows}
+
+
+def _names(connection: Connection, ids: Sequence[str]) -> dict[str, tuple[str, ...]]:
+    """What the alerts of these incidents are called, each name once and in order."""
+    query = "SELECT DISTINCT incident, name FROM alerts WHERE incident IN ({}) ORDER BY name"
+    found: dict[str, list[str]] = {}
+    for some in _portions(ids):
+        for id, name in connection.execute(query.format(marks(some)), some):
+            found.setdefault(id, []).append(name)
+    return {id: tuple(names) for id, names in found.items()}
+
+
+def firing(connection: Connection) -> dict[int, str]:
+    """The numbers of the alerts that fire, with what each is known by."""
+    return dict(connection.execute("SELECT id, identity FROM alerts WHERE status = 'firing' ORDER BY id"))
+
+
+def still_firing(connection: Connection, numbers: Sequence[int]) -> list[Alert]:
+    """Those of these alerts that fire, in the order of their numbers."""
+    query = (
+        f"SELECT {_ALERT} FROM alerts"  # noqa: S608 -- ours
+        " WHERE status = 'firing' AND id IN (SELECT value FROM json_each(?)) ORDER BY id"
+    )
+    return [_alert(row) for row in connection.execute(query, (json.dumps(list(numbers)),))]
 
 
 def alerts_between(connection: Connection, since: float, until: float) -> list[Alert]:
@@ -211,12 +239,12 @@ def search(connection: Connection, search: Search) -> Page:
 
 
 def listed(connection: Connection, ids: Sequence[str]) -> tuple[Listed, ...]:
-    """These incidents, each with its finding and its job."""
-    found = findings(connection, ids)
+    """These incidents without their alerts, each with the names of these, its finding and its job."""
+    found, heads, names = findings(connection, ids), _heads(connection, ids), _names(connection, ids)
     query = f"SELECT {JOB} FROM jobs WHERE incident IN ({{}})"  # noqa: S608 -- ours
     rows = (row for some in _portions(ids) for row in connection.execute(query.format(marks(some)), some))
     jobs = {row[0]: job_of(row) for row in rows}
-    return tuple(Listed(one, found.get(one.id), jobs[one.id]) for one in incidents(connection, ids))
+    return tuple(Listed(heads[id], names.get(id, ()), found.get(id), jobs[id]) for id in ids if id in heads)
 
 
 def _asked(search: Search) -> dict[str, object]:
@@ -258,13 +286,13 @@ def parked(connection: Connection) -> tuple[Listed, ...]:
 
 
 def open_findings(connection: Connection) -> tuple[tuple[Incident, Finding], ...]:
-    """The open incidents that have a diagnosis, oldest first."""
+    """The open incidents that have a diagnosis, oldest first and without their alerts."""
     rows = connection.execute(
         "SELECT id FROM incidents JOIN diagnoses ON incident = id WHERE incidents.state = 'open' ORDER BY id"
     )
     ids = [row[0] for row in rows]
-    found = findings(connection, ids)
-    return tuple((one, found[one.id]) for one in incidents(connection, ids))
+    found, heads = findings(connection, ids), _heads(connection, ids)
+    return tuple((heads[id], found[id]) for id in ids)
 
 
 def counts(connection: Connection) -> Counts:

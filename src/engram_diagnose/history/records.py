@@ -146,9 +146,10 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Listed:
-    """One incident of a page, with its diagnosis where there is one, and its job."""
+    """One incident of a page without its alerts, the names of these, its diagnosis where there is one, and its job."""
 
     incident: Incident
+    names: tuple[str, ...]
     finding: Finding | None
     job: Job
 

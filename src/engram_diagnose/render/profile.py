@@ -16,6 +16,8 @@ _GUTTER: Final = 12
 _BOTTLENECKS: Final = 3
 _NAMES: Final = 3
 _WIDE: Final = 30
+_WIDER: Final = 8
+"""Of those that say the same, the widest are looked at: the whole, and its first parts."""
 
 
 def render_profile(document: Json, *, console_width: int = 80, color: bool = False) -> str:
@@ -99,12 +101,16 @@ class _Writer:
 
 def _without_repeats(facts: Sequence[Json]) -> list[Json]:
     """Without what only says again of a part what is said of the whole, as where there is one memory space."""
-    return [fact for fact in facts if not any(_says_it(other, fact) for other in facts)]
+    scopes: dict[tuple[str, str], list[Mapping[str, str]]] = {}
+    for fact in facts:
+        scopes.setdefault((fact["name"], fact["text"]), []).append(fact["scope"])
+    wider = {said: sorted(found, key=len)[:_WIDER] for said, found in scopes.items()}
+    return [fact for fact in facts if not _within(fact["scope"], wider[fact["name"], fact["text"]])]
 
 
-def _says_it(whole: Json, part: Json) -> bool:
-    narrower = whole["scope"].items() < part["scope"].items()
-    return narrower and bool(whole["name"] == part["name"] and whole["text"] == part["text"])
+def _within(scope: Mapping[str, str], others: Iterable[Mapping[str, str]]) -> bool:
+    """Whether a scope is a part of one of the others."""
+    return any(other.items() < scope.items() for other in others)
 
 
 def _note(fact: Json) -> str:

@@ -109,9 +109,7 @@ class _Writer:
         self._list("within", document["within"], "")
         for one in document["unknown"]:
             self._page.blank()
-            name = slice_name(one) if one["operation"] else "latency"
-            how = f"; get it by: {one['get_by']}" if one["get_by"] else ""
-            self._field("unknown", f"{name}: {one['why']}{how}")
+            self._field("unknown", _unknown(one))
 
     def _list(self, label: str, found: Sequence[Json], note: str) -> None:
         if found:
@@ -121,6 +119,13 @@ class _Writer:
 
     def _field(self, label: str, *texts: str) -> None:
         self._page.field((label, "label"), [[(text, "")] for text in texts if text])
+
+
+def _unknown(one: Json) -> str:
+    """Of what the latency is not known, why, and what would tell."""
+    name = slice_name(one) if one["operation"] else "latency"
+    how = f"; get it by: {one['get_by']}" if one["get_by"] else ""
+    return f"{name}: {one['why']}{how}"
 
 
 def _confidence(cause: Json) -> str:
@@ -141,8 +146,7 @@ def slow_queries_markdown(document: Json, *, summary: bool = False) -> str:
         if document[label]:
             said = "; ".join(f"{slice_name(one)} {one['p99']}" for one in document[label])
             lines += ["", f"{label}: {markdown(said)}"]
-    lines += [f"\nunknown: {markdown(one['operation'] or 'latency')}: {markdown(one['why'])}"
-              for one in document["unknown"]]  # fmt: skip
+    lines += [f"\nunknown: {markdown(_unknown(one))}" for one in document["unknown"]]
     return "\n".join(lines) + "\n"
 
 
@@ -169,4 +173,4 @@ def _row(one: Json) -> str:
     cause = f"{causes[0]['title']}, {_confidence(causes[0])}" if causes else ""
     pattern = "; ".join(item["sentence"] for item in patterns if item["state"] == "yes")
     cells = (slice_name(one), one["p99"], cause, pattern)
-    return "| " + " | ".join(markdown(cell).replace("|", "\\|") for cell in cells) + " |"
+    return "| " + " | ".join(map(markdown, cells)) + " |"

@@ -29,7 +29,7 @@ _TICK: Final = 1.0
 """Seconds between two looks at what is due, for messages whose time comes and for a wake-up that got lost."""
 
 _AT_ONCE: Final = 500
-"""Messages that are looked at together."""
+"""Messages of one channel that are looked at together."""
 
 _PAUSE: Final = 0.5
 _LOOK: Final = 5.0
@@ -141,7 +141,8 @@ class Courier:
     async def _round(self, lanes: dict[str, Lane], sending: asyncio.TaskGroup) -> None:
         """Hand what is due to the lanes that are free."""
         now = self._clock()
-        due = await self._readers.ask(lambda store: store.due(now, _AT_ONCE + len(self._sending)))
+        sending_now = frozenset(self._sending)
+        due = await self._readers.ask(lambda store: store.due(now, _AT_ONCE, besides=sending_now))
         waiting = sorted((message for message in due if message.id not in self._sending), key=destination_of)
         for name, group in itertools.groupby(waiting, key=destination_of):
             lane, messages = lanes.get(name), list(group)
@@ -305,7 +306,7 @@ class Courier:
         """The open incidents that are announced; what is announced stays so until it closes."""
         most = self._settings.alertmanager.most_announced
         if not self._has_begun:
-            told: frozenset[str] = await self._readers.ask(lambda store: store.told(most, SEVERITIES))
+            told: frozenset[str] = await self._readers.ask(lambda store: store.told())
             self._announced |= told
             self._has_begun = True
         before = frozenset(self._announced)

@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from engram_diagnose.collectors.prometheus.options import Refusal
-from engram_diagnose.history.incidents import Accepted, IncidentStore, Search, StoreError
+from engram_diagnose.history.incidents import Accepted, IncidentStore, StoreError
 from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.service.alertmanager import SUPPRESSED, Alertmanager, Raised, as_webhook
 from engram_diagnose.service.announce import destinations, is_ours
@@ -35,7 +35,7 @@ _STANDSTILL_SECONDS: Final = 60.0
 _PROMETHEUS: Final = "Prometheus"
 
 _AT_ONCE: Final = 200
-"""Alerts in one notification, and incidents in one page."""
+"""Alerts in one notification."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,18 +132,20 @@ class Reconciler:
         """
         if not asked:
             return Reconciled()
-        kept = await self._readers.ask(open_alerts)
+        kept: dict[int, str] = await self._readers.ask(lambda store: store.firing())
         answers = await asyncio.gather(*(self._ask(one) for one in asked))
         raised = [alert for answer in answers if not isinstance(answer, Refused) for alert in answer]
         ours = self._to_take_in(raised)
-        known = {alert.identity for alert in kept}
+        known = frozenset(kept.values())
         found = [alert for alert in await asyncio.to_thread(self._parsed, ours) if alert.identity not in known]
         await self._submit(found)
         if not all([await self._is_settled(one, answer) for one, answer in zip(asked, answers, strict=True)]):
             return Reconciled(found=len(found))
         firing = {alert.identity for alert in await asyncio.to_thread(self._parsed, raised)}
+        gone = [number for number, identity in kept.items() if identity not in firing]
+        alerts: list[Alert] = await self._readers.ask(lambda store: store.still_firing(gone)) if gone else []
         now = self._clock()
-        over = [replace(alert, status="resolved", ends_at=now) for alert in kept if alert.identity not in firing]
+        over = [replace(alert, status="resolved", ends_at=now) for alert in alerts]
         await self._submit(over)
         return Reconciled(len(found), len(over))
 
@@ -264,14 +266,3 @@ def _fired(settings: Settings, since: float, until: float) -> list[Fired] | Refu
     except LoginError as error:
         return error
     return fired(options, settings.alertmanager.missed, since=since, until=until)
-
-
-def open_alerts(store: IncidentStore) -> list[Alert]:
-    """The alerts that fire, by what is kept."""
-    alerts: list[Alert] = []
-    cursor: str | None = ""
-    while cursor is not None:
-        page = store.search(Search(state="open", limit=_AT_ONCE, cursor=cursor))
-        alerts += [alert for listed in page.items for alert in listed.incident.alerts if alert.status == "firing"]
-        cursor = page.cursor or None
-    return alerts

@@ -21,8 +21,7 @@ def _instant_or_none(seconds: float | None) -> str | None:
 
 def summary(listed: Listed) -> Json:
     """An incident as it stands in a list."""
-    names = sorted({alert.name for alert in listed.incident.alerts})
-    return _summary(listed.incident, names, listed.finding, listed.job)
+    return _summary(listed.incident, listed.names, listed.finding, listed.job)
 
 
 def whole(

@@ -125,7 +125,7 @@ def row(listed: Listed, now: float) -> Row:
         same=query({"instance": incident.instance}) if 0 < len(incident.instance) <= LONGEST else Markup(""),
         cause=_cause(finding),
         action=_short(finding.action) if finding else "",
-        alerts=_short(alert_names(alert.name for alert in incident.alerts)),
+        alerts=_short(alert_names(listed.names)),
         at=when(incident.at, now),
     )
 

@@ -216,6 +216,84 @@ def test_an_interruption_ends_every_step_before_it_goes_on(host):
     assert ended.is_set()
 
 
+def test_an_interruption_while_steps_are_begun_ends_those_that_are(host, monkeypatch):
+    ended = threading.Event()
+
+    def long(of):
+        of.stop.wait(60)
+        ended.set()
+        return []
+
+    begun = iter([threading.Thread.start])
+
+    def start(thread):
+        next(begun, interrupted)(thread)
+
+    def interrupted(_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", start)
+    with pytest.raises(KeyboardInterrupt):
+        run(host, [step("first", long), step("second", long)])
+    assert ended.is_set()
+
+
+def test_who_interrupts_twice_still_leaves_no_step_behind(host, monkeypatch):
+    ended = threading.Event()
+    interruptions = iter([KeyboardInterrupt, KeyboardInterrupt])
+    join = threading.Thread.join
+
+    def long(of):
+        of.stop.wait(60)
+        ended.set()
+        return []
+
+    def interrupted_join(thread, timeout=None):
+        for interruption in interruptions:
+            raise interruption
+        join(thread, timeout)
+
+    monkeypatch.setattr(threading.Thread, "join", interrupted_join)
+    with pytest.raises(KeyboardInterrupt):
+        run(host, [step("long", long)])
+    assert ended.is_set()
+
+
+def no_room(_):
+    raise RuntimeError("can't start new thread")
+
+
+def test_where_no_thread_can_be_started_a_step_says_so(host, monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    answers, _ = run(host, [step("late", lambda of: said(of.machine, "late"))])
+    assert [(one.name, one.reason, one.detail) for one in answers] == [
+        ("step late", "SOURCE_UNREACHABLE", "can't start new thread")
+    ]
+
+
+def test_without_a_guard_nothing_is_looked_at(host, monkeypatch):
+    monkeypatch.setattr(threading.Thread, "start", no_room)
+    stop = Stop()
+    with Guard(host.machine, LIMITS, stop):
+        assert "nobody can watch" in stop.why
+    assert stop.is_set()
+
+
+def test_a_guard_whose_start_is_interrupted_looks_no_more(host, monkeypatch):
+    start = threading.Thread.start
+
+    def interrupted(thread):
+        start(thread)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted)
+    guard = Guard(host.machine, LIMITS, Stop())
+    with pytest.raises(KeyboardInterrupt), guard:
+        raise AssertionError("never entered")
+    guard._thread.join(20)
+    assert not guard._thread.is_alive()
+
+
 def test_the_guard_ends_a_running_step(host):
     stop = Stop()
 

@@ -267,6 +267,15 @@ def test_when_collecting_stops_so_does_counting(fake: Fake, target: LocalTarget)
     assert {each["reason"] for each in body["rounds"]} <= {"BUDGET", ""}
 
 
+def test_stopped_before_perf_could_say_its_version_it_is_not_said_to_be_missing(
+    fake: Fake, target: LocalTarget
+) -> None:
+    context = context_of(target)
+    context.stop.because("memory pressure rose")
+    answers = perf_stat.STEP.run(context)
+    assert (answers[-1].reason, answers[-1].detail) == ("BUDGET", "memory pressure rose")
+
+
 # ── the real one ─────────────────────────────────────────────────────────────────────────────────
 
 REAL = pytest.mark.skipif(shutil.which("perf") is None, reason="perf is not installed")

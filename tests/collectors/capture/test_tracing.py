@@ -324,6 +324,28 @@ def test_sampled_loads_become_a_latency(fake):
     assert fact.value[0] == pytest.approx(400 / 2e9)
 
 
+def test_waits_for_kernel_locks_of_which_some_were_lost_are_not_told_in_part(fake):
+    counted = "500;;lock:contention_begin;1;100.00;;"
+    table = " contended   total wait     max wait     avg wait         type   caller"
+    script = f"""case "$1 $2" in
+        "stat --log-fd") echo "{counted}";;
+        "lock contention") echo "{table}"; echo "Processed 9 events and lost 3 chunks!" >&2;;
+    esac; exit 0"""
+    begun = tuple(f"kernel/tracing/events/lock/{name}" for name in ("contention_begin", "contention_end"))
+    asked = replace(context(os.getpid()), machine=fake(script, folders=begun))
+    (answer,) = perf_lock_kernel.STEP.run(asked)
+    assert (answer.reason, answer.detail) == ("TOO_EXPENSIVE", "perf could not keep up: lost 3 chunks")
+
+
+@pytest.mark.parametrize(("step", "facts"), STEPS[2:4])
+def test_memory_accesses_of_very_many_threads_are_not_sampled(fake, step, facts):
+    machine = fake("exit 0", folders=("bus/event_source/devices/ibs_op",))
+    for thread in range(10):
+        Path(machine.proc(f"{os.getpid()}/task/{thread}")).mkdir(parents=True)
+    asked = replace(context(os.getpid()), machine=machine, limits=LIMITS | {"profile_counters": 9.0})
+    assert {fact.unknown.reason for fact in facts(step.run(asked))} == {Reason.TOO_EXPENSIVE}
+
+
 def test_a_process_that_was_replaced_is_not_measured():
     asked = context(os.getpid())
     other = replace(asked, target=replace(asked.target, start_ticks=asked.target.start_ticks + 1))

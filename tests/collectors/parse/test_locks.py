@@ -293,6 +293,14 @@ def test_a_number_too_large_for_a_float_is_no_traceback():
             parse_waits(with_it)
 
 
+def test_more_addresses_than_capture_keeps_are_refused_rather_than_weighed():
+    figures = {str(4 * index + KIND_OTHER): 1000 for index in range(1, 200_000)}
+    maps = {"@began": 0, "@now": 10**9, "@ns": figures}
+    text = "".join(json.dumps({"type": "map", "data": {name: value}}) + "\n" for name, value in maps.items())
+    with pytest.raises(UnparsedError, match="199999 addresses"):
+        parse_waits(text)
+
+
 def test_an_address_beyond_the_kernels_is_a_key_like_any_other():
     key = str(KIND_OTHER + OTHER_WAITER)
     lines = [{"@began": 1}, {"@now": 5}, {"@ns": {key: 3, "x": 4}}, {"@n": {key: 1}}]

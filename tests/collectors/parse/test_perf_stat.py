@@ -149,6 +149,14 @@ def test_a_name_that_is_printed_more_or_less_often_than_asked_is_told_of_none() 
     assert list(matched(counts, ["instructions"] * 3, summed=False)) == [None] * 3
 
 
+@pytest.mark.parametrize("summed", [False, True])
+def test_very_many_lines_of_one_name_are_told_apart_in_one_pass(summed: bool) -> None:
+    many = 50_000
+    found = list(matched(parse_counts("1;;x;1;100.00;;\n" * many), ["x"] * many, summed=summed))
+    assert {count.value for count in found if count} == {many if summed else 1.0}
+    assert len(found) == many
+
+
 def test_devices_of_one_kind_are_added_up_if_all_of_them_are_there() -> None:
     counts = parse_counts("1;;memory.reads;9;80.00;;\n3;;memory.reads;9;60.00;;\n")
     assert next(matched(counts, ["memory.reads"] * 2, summed=True)) == Count("memory.reads", Counted.YES, 4.0, 0.6)

@@ -115,3 +115,7 @@ def test_any_bytes_are_facts(text):
 def test_a_recording_cut_or_scrambled_is_still_parsed(cut, start):
     lines = RECORDED.read_text()[:cut].splitlines(keepends=True)
     parse_flushes(sum_flushes("".join(lines[start:] + lines[:start]), 1.0))
+
+
+def test_blank_lines_without_end_are_no_flushes():
+    assert sum_flushes("\n" * 1_000_000, 2.0) == "# watched 2 s\n"

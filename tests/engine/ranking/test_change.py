@@ -120,6 +120,26 @@ def test_a_milder_symptom_s_cause_stays_below_whatever_moved():
     assert [name for name, _ in ranked(found)] == ["lock", "mild"]
 
 
+MASKS = LOCK.replace("explains:", "masks: [cause.disk], explains:")
+
+
+def test_what_stood_does_not_mask_what_began_beside_it():
+    found = diagnosed(facts(**WELL), DISK, MASKS)[0]
+    assert (ranked(found), found.masked) == ([("disk", "moved"), ("lock", "stood")], ())
+
+
+def test_what_began_with_the_other_masks_it():
+    found = diagnosed(facts(**{**WELL, "lock__busy": 0.1}), DISK, MASKS)[0]
+    assert ranked(found) == [("lock", "moved")]
+    assert [one.cause.rule.id for one in found.masked] == ["cause.disk"]
+
+
+def test_where_both_stood_or_nobody_knows_a_mask_is_one():
+    for then in (facts(**{**WELL, "disk__busy": 0.9}), facts(op__slow=0.001, lock__busy=0.9), None):
+        found = diagnosed(then, DISK, MASKS)[0]
+        assert [one.cause.rule.id for one in found.masked] == ["cause.disk"]
+
+
 def test_what_is_fixed_was_the_same_and_what_moves_is_not_taken_for_it():
     sized = cause("sized", "disk.busy / host.cores > 0.01")
     loaded = cause("loaded", "host.load > 5")
@@ -185,6 +205,13 @@ def test_a_restart_since_the_quiet_time_is_said_and_an_older_one_is_not():
         "restart: the server was started 10 min ago",
     )
     assert changed(facts(process__uptime=86400.0), [])["restart"][0] == "alike"
+
+
+def test_an_age_on_both_sides_of_the_quiet_time_tells_nothing():
+    spread = [Fact(name, (600.0, 86400.0), source="test") for name in ("process.uptime", "server.config_age")]
+    found = changed(spread, [])
+    assert found["restart"] == ("unknown", "restart: not known, the server runs for 10 min to 1 d")
+    assert found["configuration"] == ("unknown", "configuration: not known, the file was changed 10 min to 1 d ago")
 
 
 def test_a_configuration_changed_since_says_whether_it_is_in_effect():
