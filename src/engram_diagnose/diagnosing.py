@@ -38,8 +38,10 @@ def collect_bundle(request: "Request", packs: Iterable[Path], *, say: Say, progr
     Raises `NothingToCollectError`, `RuleBaseError`, or `click.UsageError` for a dialect there is not.
     """
     # What collects takes as long to import as what diagnoses, and a bundle needs none of it.
+    from engram_diagnose.collectors.capture.ending import end_like_interrupted
     from engram_diagnose.discovery import discover
 
+    end_like_interrupted()
     loaded = load_rules(packs, thorough=False)
     if request.dialect and request.dialect not in loaded.catalogue.dialects:
         known = ", ".join(sorted(loaded.catalogue.dialects))

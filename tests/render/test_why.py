@@ -106,7 +106,7 @@ def test_a_fact_names_the_rules_that_read_it(documents: Documents) -> None:
 
 def test_an_unknown_fact_says_how_to_get_it(documents: Documents) -> None:
     text = " ".join(render_how(documents["wal"], "io.fsync_wait_share").split())
-    assert "unknown because no collector was asked for it get it by perf trace" in text
+    assert "unknown because no collector was asked for it get it by engram-diagnose profile" in text
 
 
 @pytest.mark.parametrize(

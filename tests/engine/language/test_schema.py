@@ -42,7 +42,7 @@ def parsed(path: Path) -> Mapping:
 
 
 def kind_of(path: Path) -> str:
-    match = re.search(r"^schema: engram-diagnose/(\w+)/v1$", path.read_text(encoding="utf-8"), re.MULTILINE)
+    match = re.search(r"^schema: engram-diagnose/([\w-]+)/v1$", path.read_text(encoding="utf-8"), re.MULTILINE)
     assert match
     return match[1]
 
