@@ -26,7 +26,7 @@ def outcomes_of(root: Path, name: str) -> list[dict[str, Any]]:
     return outcomes
 
 
-@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing", "webhook", "metrics"])
+@pytest.mark.parametrize("name", ["inference", "loading", "process", "editing", "webhook", "metrics", "collecting"])
 def test_a_benchmark_puts_its_figures_beside_a_yardstick_of_the_same_run(root: Path, name: str) -> None:
     for library in NEEDS.get(name, []):
         pytest.importorskip(library)
@@ -56,5 +56,5 @@ def test_an_unknown_name_is_a_usage_error(root: Path) -> None:
         [sys.executable, str(root / "benchmarks" / "run.py"), "speed"], capture_output=True, text=True, check=False
     )
     assert done.returncode == 2
-    assert "inference, loading, process, editing, webhook, metrics, soak" in done.stderr
+    assert "inference, loading, process, editing, webhook, metrics, collecting, soak" in done.stderr
     assert "Traceback" not in done.stderr

@@ -8,7 +8,7 @@ from engram_diagnose.collectors.bundle import Bundle, encode_bundle, read_bundle
 from engram_diagnose.collectors.bundle_format import Limits
 from engram_diagnose.collectors.bundle_size import KEPT, PLAIN, fitted
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.collectors.capture.deep import COLLECTORS
+from engram_diagnose.collectors.parse.knowledge import MEASURING
 
 
 def noise(count: int, seed: int) -> str:
@@ -70,4 +70,4 @@ def test_what_no_reader_would_take_is_left_out_however_well_it_packs() -> None:
 
 
 def test_a_collector_is_a_reader_of_files_or_a_program_that_measures_and_not_both() -> None:
-    assert not (PLAIN | KEPT) & COLLECTORS
+    assert not (PLAIN | KEPT) & MEASURING
