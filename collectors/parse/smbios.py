@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engram_diagnose.collectors.parse.figures import Between, Found, Missing, UnparsedError
+from engram_diagnose.collectors.parse.figures import Between, Missing, Noted, Said, UnparsedError
 from engram_diagnose.collectors.parse.host import is_guest
 from engram_diagnose.collectors.parse.lines import parse_sizes
 from engram_diagnose.collectors.parse.recipe import Key, Recipe
@@ -88,7 +88,10 @@ def channel_of(module: MemoryModule) -> tuple[str, str] | None:
     return (socket.group(1) if socket else "", found.group(1).lower()) if found else None
 
 
-def _memory(devices: str, cpuinfo: str, meminfo: str) -> Mapping[Key, Found]:
+_QUALITY: Final = "experimental: the form of these tables is known from their standard only"
+
+
+def _memory(devices: str, cpuinfo: str, meminfo: str) -> Mapping[Key, Said]:
     modules = [module for module in parse_memory_devices(devices) if module.size]
     doubt = _doubt(modules, cpuinfo, parse_sizes(meminfo).get("MemTotal", 0))
     if doubt is not None:
@@ -97,7 +100,7 @@ def _memory(devices: str, cpuinfo: str, meminfo: str) -> Mapping[Key, Found]:
     few, many = _channels(modules)
     figures = {"host.memory_channels": (few, many), "host.memory_speed": (speed, speed),
                "membw.theoretical": (speed * _CHANNEL_BYTES * few, speed * _CHANNEL_BYTES * many)}  # fmt: skip
-    return {name: low if low == high else Between(low, high) for name, (low, high) in figures.items()}
+    return {name: Noted(low if low == high else Between(low, high), _QUALITY) for name, (low, high) in figures.items()}
 
 
 def _channels(modules: list[MemoryModule]) -> tuple[float, float]:

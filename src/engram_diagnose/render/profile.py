@@ -91,7 +91,7 @@ class _Writer:
             self._page.put((f"Collecting was stopped: {guard['stopped']}", "warning"), hang=2)
         if not costs:
             return
-        self._heading("Cost", f"CPU seconds in {costs['seconds']:.1f} s, none of them the server's")
+        self._heading("Cost", f"CPU seconds of our own programs in {costs['seconds']:.1f} s")
         for tool, seconds in costs["cpu_seconds"].items():
             self._page.put((f"{tool:<{_WIDE}} ", "label"), (f"{seconds:.2f} s", ""), indent=3)
 

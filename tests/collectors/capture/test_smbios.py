@@ -15,6 +15,7 @@ from engram_diagnose.collectors.capture.smbios import memory_device_lines
 from engram_diagnose.collectors.parse.figures import UnparsedError
 from engram_diagnose.collectors.parse.smbios import MemoryModule, channel_of, parse_memory_devices
 from engram_diagnose.engine.facts.fact import Reason
+from engram_diagnose.engine.facts.scope import INSTANCE
 
 DDR4, DDR5, RAM = 0x1A, 0x22, 0x07
 TABLE = "sys/firmware/dmi/tables/DMI"
@@ -52,6 +53,7 @@ def test_modules_whose_slots_name_their_channels_give_the_bandwidth(tmp_path: Pa
     assert value(found, "host.memory_speed") == 2933e6
     assert value(found, "host.memory_channels") == 16
     assert value(found, "membw.theoretical") == pytest.approx(2933e6 * 8 * 16)
+    assert found["membw.theoretical", INSTANCE].quality.startswith("experimental")
 
 
 def test_two_modules_on_a_channel_are_one_channel(tmp_path: Path) -> None:
