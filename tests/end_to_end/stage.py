@@ -275,6 +275,6 @@ def engram_diagnose(*arguments: str | os.PathLike[str], folder: Path | None = No
 
 
 def environment() -> dict[str, str]:
-    """The environment without what would steer the command."""
+    """The environment without what would steer the command, but for how long counters are watched: shortly."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("ENGRAM_DIAGNOSE_")}
-    return {**kept, "ENGRAM_DIAGNOSE_SETTINGS": "", "PYTHONWARNINGS": "error"}
+    return {**kept, "ENGRAM_DIAGNOSE_SETTINGS": "", "ENGRAM_DIAGNOSE_SECONDS": "2", "PYTHONWARNINGS": "error"}
