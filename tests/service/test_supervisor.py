@@ -102,8 +102,9 @@ async def test_jobs_are_done_as_they_come(database: Path) -> None:
     async with at_work(database) as stage:
         first, second = stage.accept("db1:7432", "db2:7432")
         await eventually(lambda: stage.done(first, second), "both diagnoses")
+        # The store knows before the supervisor has read what the worker says of it.
+        await eventually(lambda: stage.supervisor.state.finished == 2, "both to be told")
         await eventually(lambda: stage.supervisor.state.state == "idle", "the worker to rest")
-        assert stage.supervisor.state.finished == 2
         assert stage.supervisor.state.ready
         assert stage.events.count("finished") == 2
     assert stage.supervisor.state.state == "stopped"

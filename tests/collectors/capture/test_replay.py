@@ -123,7 +123,7 @@ def test_the_recorded_tree_of_this_machine_gives_the_same_facts(
         place(root, link).symlink_to(os.readlink(link))
     for mark in (".dockerenv", "run/.containerenv", "run/systemd/container"):
         if os.path.exists(f"/{mark}"):
-            place(root, f"/proc/self/root/{mark}").touch()
+            place(root, os.path.join("/proc/self", "root", mark)).touch()
     replayed = iter(told)
     machine = Machine("id", str(root / "proc"), str(root / "sys"), lambda: next(replayed))
     again = capture_local(
