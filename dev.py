@@ -61,7 +61,7 @@ SERVERS = {
 }
 TEMPLATES_OF = {"prometheus-alertmanager": ["default.tmpl", "email.tmpl"]}
 TEMPLATES = Path("/usr/share/prometheus/alertmanager")
-# Tests marked `server` share one worker, so that one Prometheus runs at a time (tests/conftest.py).
+# Tests that share a server run in one worker (tests/conftest.py).
 EVERY_TEST = ["-n", "auto", "--dist", "loadgroup"]
 
 

@@ -68,11 +68,12 @@ def pytest_report_header() -> list[str]:
     return [f"tests marked `{need.marker}`: {'run' if need.is_met() else need.lacking}" for need in NEEDS]
 
 
+@pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Tests that start a server share one worker of a parallel run: one server at a time."""
+    """Tests of one file that share a server, and the minutes it needs to have a history, run in one worker."""
     for item in items:
         if item.get_closest_marker("server"):
-            item.add_marker(pytest.mark.xdist_group("server"))
+            item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
 
 def pytest_runtest_setup(item: pytest.Item) -> None:
