@@ -8,9 +8,7 @@ import asyncio
 import os
 import signal
 import sys
-import threading
 import time
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -33,12 +31,13 @@ class Nothing:
 
     state = None
 
-    def submit(self, notification: Any, received: float) -> Future[Accepted]:
+    def keep(self, notification: Any, received: float) -> asyncio.Future[Accepted]:
         """Say that it was written."""
-        future: Future[Accepted] = Future()
+        loop = asyncio.get_running_loop()
+        future: asyncio.Future[Accepted] = loop.create_future()
         accepted = Accepted(("incident",), len(notification.alerts), 0, 1)
         if DELAY:
-            threading.Timer(DELAY, future.set_result, (accepted,)).start()
+            loop.call_later(DELAY, future.set_result, accepted)
         else:
             future.set_result(accepted)
         return future

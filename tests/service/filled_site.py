@@ -7,7 +7,6 @@ import itertools
 import random
 import re
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
 from copy import deepcopy
 from dataclasses import dataclass
 from functools import lru_cache
@@ -106,8 +105,8 @@ class _Idle:
 
     state = None
 
-    def submit(self, notification: Any, received: float) -> Future[Accepted]:
-        future: Future[Accepted] = Future()
+    def keep(self, notification: Any, received: float) -> asyncio.Future[Accepted]:
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         future.set_result(Accepted((), 0, 0, 0))
         return future
 

@@ -4,7 +4,6 @@ import asyncio
 import json
 import threading
 from collections.abc import Callable, Iterator
-from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
@@ -46,10 +45,10 @@ class Failing(Part):
         super().__init__()
         self.error = error
 
-    def submit(self, notification: Any, received: float) -> Future[Accepted]:
+    def keep(self, notification: Any, received: float) -> asyncio.Future[Accepted]:
         if isinstance(self.error, Full):
             raise self.error
-        future: Future[Accepted] = Future()
+        future: asyncio.Future[Accepted] = asyncio.get_running_loop().create_future()
         if self.error:
             future.set_exception(self.error)
         return future

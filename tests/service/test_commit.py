@@ -1,5 +1,6 @@
 """Many callers share one wait for the disk; each learns whether its notification is there."""
 
+import asyncio
 import sqlite3
 import threading
 import time
@@ -123,6 +124,55 @@ def test_who_gave_up_waiting_is_left_out(store: Store, commit: GroupCommit) -> N
     store.go.set()
     other.result(10)
     assert names(store.path) == {"first", "B"}
+
+
+def on_a_loop(
+    commit: GroupCommit, store: Store, *notifications: Notification, leaving: int | None = None
+) -> list[Accepted | BaseException]:
+    """What callers on one event loop are told, whose notifications wait together; one may leave before that."""
+
+    async def told() -> list[Accepted | BaseException]:
+        held_up(store, commit)
+        kept = [commit.keep(one, T0) for one in notifications]
+        if leaving is not None:
+            kept[leaving].cancel()
+        store.go.set()
+        async with asyncio.timeout(10):
+            return await asyncio.gather(*kept, return_exceptions=True)
+
+    return asyncio.run(told())
+
+
+def test_callers_on_an_event_loop_are_told_each_of_their_own(store: Store, commit: GroupCommit) -> None:
+    told = on_a_loop(commit, store, *(notification("A", f"db{number}") for number in range(100)))
+    assert len({one.incidents for one in told if isinstance(one, Accepted)}) == 100
+    assert store.batches == [1, 100]
+
+
+def test_a_caller_on_an_event_loop_who_left_takes_nothing_back(store: Store, commit: GroupCommit) -> None:
+    left, other = on_a_loop(commit, store, notification("A"), notification("B"), leaving=0)
+    assert isinstance(left, asyncio.CancelledError)
+    assert isinstance(other, Accepted)
+    assert names(store.path) == {"first", "A", "B"}
+
+
+def test_a_caller_on_an_event_loop_is_told_what_failed(store: Store, commit: GroupCommit) -> None:
+    store.failure = StoreError("the disk is full")
+    (told,) = on_a_loop(commit, store, notification("A"))
+    assert isinstance(told, StoreError)
+    store.failure = None
+    assert commit.submit(notification("B"), T0).result(10).new == 1
+
+
+def test_an_event_loop_that_has_closed_holds_nobody_up(store: Store, commit: GroupCommit) -> None:
+    async def leave() -> None:
+        held_up(store, commit)
+        commit.keep(notification("A"), T0)
+
+    asyncio.run(leave())
+    store.go.set()
+    assert commit.submit(notification("B"), T0).result(10).new == 1
+    assert names(store.path) == {"first", "A", "B"}
 
 
 def test_one_that_cannot_be_kept_takes_no_other_with_it(store: Store, commit: GroupCommit) -> None:

@@ -83,7 +83,7 @@ def test_results_are_there_before_the_first_call() -> None:
 @pytest.mark.skipif(shutil.which("promtool") is None, reason="no promtool on PATH")
 def test_promtool_finds_nothing_to_improve() -> None:
     metrics = Metrics()
-    metrics.responses.labels("202").inc()
+    metrics.answered(202)
     metrics.cut.labels("deadline").inc()
     page = metrics.page(Stored(findings=(found(1),)), Running(), 0.0)
     done = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)

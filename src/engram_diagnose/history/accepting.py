@@ -13,6 +13,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sqlite3 import Connection
+from typing import Final
+
+import msgspec
 
 from engram_diagnose.history import firing
 from engram_diagnose.history.model import Alert, Notification
@@ -54,12 +57,7 @@ def accept(
     """
     acceptance = _Acceptance(connection, grouping, received, source)
     for alert in sorted(notification.alerts, key=_order):
-        known = _known(connection, alert, grouping.tolerance)
-        if alert.status == "firing":
-            _firing(acceptance, alert, known)
-        else:
-            _resolved(acceptance, alert, known)
-        _end_earlier(acceptance, alert, alert.starts_at if known is None else known.starts_at)
+        _take_in(acceptance, alert)
     closed = [incident for incident in sorted(acceptance.changed) if _settle(acceptance, incident)]
     found = tuple(sorted(acceptance.incidents))
     return Accepted(found, acceptance.new, acceptance.duplicates, acceptance.opened, tuple(closed))
@@ -67,6 +65,28 @@ def accept(
 
 def _order(alert: Alert) -> tuple[bool, float, str, str]:
     return alert.status != "firing", alert.starts_at, alert.identity, alert.fingerprint
+
+
+def _take_in(acceptance: _Acceptance, alert: Alert) -> None:
+    if acceptance.connection.execute(_EVER, (alert.identity,)).fetchone() is None:
+        _begin_anew(acceptance, alert)
+        return
+    known = _known(acceptance.connection, alert, acceptance.grouping.tolerance)
+    if alert.status == "firing":
+        _firing(acceptance, alert, known)
+    else:
+        _resolved(acceptance, alert, known)
+    _end_earlier(acceptance, alert, alert.starts_at if known is None else known.starts_at)
+
+
+_EVER = "SELECT 1 FROM alerts WHERE identity = ? LIMIT 1"
+
+
+def _begin_anew(acceptance: _Acceptance, alert: Alert) -> None:
+    """What was never seen before, as most alerts of a storm: there is nothing that it could end, repeat or correct."""
+    incident = _joined(acceptance, alert) if alert.status == "firing" else None
+    _insert(acceptance, alert, incident)
+    _count(acceptance, incident, is_news=True)
 
 
 def _known(connection: Connection, alert: Alert, tolerance: float) -> _Known | None:
@@ -267,23 +287,38 @@ def _incident_for(acceptance: _Acceptance, alert: Alert) -> str:
     """
     The incident of the alert's instance and time, or a new one with its job.
 
+    What another replica has had firing all along is no news at all, however long ago that began: a replica that was
+    away tells of it with a start of its own.
+    """
+    asked = {"identity": alert.identity, "start": alert.starts_at, "sender": text(alert.fingerprint)}
+    row = acceptance.connection.execute(_AT_ANOTHER, asked).fetchone()
+    if row is None:
+        return _joined(acceptance, alert)
+    return _joining(acceptance, row[0], acceptance.grouping.rank(alert.labels))
+
+
+def _joined(acceptance: _Acceptance, alert: Alert) -> str:
+    """
+    The incident of the alert's instance and time, whoever has it firing.
+
     One that closed before the alert began is over. One that was still going on then takes the alert in, and opens
-    again, because only the news of it came late. What another replica has had firing all along is no news at all,
-    however long ago that began: a replica that was away tells of it with a start of its own.
+    again, because only the news of it came late.
     """
     grouping, at = acceptance.grouping, alert.starts_at
     instance, rank = grouping.instance(alert.labels), grouping.rank(alert.labels)
     key = incident_key(instance, grouping.shared(alert.labels))
     bounds = (key, at - grouping.window, at + grouping.window, at, at)
-    asked = {"identity": alert.identity, "start": at, "sender": text(alert.fingerprint)}
-    row = acceptance.connection.execute(_AT_ANOTHER, asked).fetchone()
-    row = row or acceptance.connection.execute(_JOINABLE, bounds).fetchone()
+    row = acceptance.connection.execute(_JOINABLE, bounds).fetchone()
     if row is None:
         return _open(acceptance, key, instance, at, rank)
-    (id,) = row
-    acceptance.connection.execute("UPDATE jobs SET rank = ? WHERE incident = ? AND rank > ?", (rank, id, rank))
-    acceptance.changed.add(id)
-    return str(id)
+    return _joining(acceptance, row[0], rank)
+
+
+def _joining(acceptance: _Acceptance, incident: str, rank: int) -> str:
+    """Its diagnosis is as urgent as the most severe of its alerts."""
+    acceptance.connection.execute("UPDATE jobs SET rank = ? WHERE incident = ? AND rank > ?", (rank, incident, rank))
+    acceptance.changed.add(incident)
+    return incident
 
 
 _AT_ANOTHER = """
@@ -360,8 +395,13 @@ def _free_id(connection: Connection, key: str, at: float) -> str:
 
 def packed(items: Mapping[str, object]) -> str:
     """A mapping as JSON, readable as it is unless it holds what is no text in UTF-8."""
-    written = json.dumps(items, sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
-    return written if is_utf8(written) else json.dumps(items, sort_keys=True, separators=(",", ":"), allow_nan=False)
+    try:
+        return _ENCODER.encode(items).decode()
+    except UnicodeEncodeError:
+        return json.dumps(items, sort_keys=True, separators=(",", ":"), allow_nan=False)
+
+
+_ENCODER: Final = msgspec.json.Encoder(order="sorted")
 
 
 def text(value: str) -> str:

@@ -14,6 +14,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Route
 
 from engram_diagnose.history.model import Notification
+from engram_diagnose.history.records import Accepted
 from engram_diagnose.service.announce import without
 from engram_diagnose.service.commit import Full
 from engram_diagnose.service.intake import PayloadError, parse_notification
@@ -85,7 +86,7 @@ class _Counted:
             nonlocal started
             if message["type"] == "http.response.start":
                 started = True
-                self._services.metrics.responses.labels(str(message["status"])).inc()
+                self._services.metrics.answered(message["status"])
             await send(message)
 
         try:
@@ -117,15 +118,15 @@ async def _accept(request: Request, services: Services) -> Response:
     try:
         parsed = parse_notification(body, replica_labels=frozenset(about.replica_labels))
     except PayloadError as error:
-        metrics.notifications.labels("invalid").inc()
+        metrics.notified("invalid")
         services.log.seldom("notification refused", reason=str(error))
         return _refused(400, str(error))
     kept = without(parsed.notification, about.ignore)
     ignored = len(parsed.notification.alerts) - len(kept.alerts)
-    metrics.alerts.labels("ignored").inc(ignored)
+    metrics.alerted("ignored", ignored)
     left_out = {"ignored": ignored, **_malformed(parsed.malformed, services)}
     if not kept.alerts:
-        metrics.notifications.labels("accepted").inc()
+        metrics.notified("accepted")
         return json_response({"incidents": [], "new": 0, "duplicates": 0, **left_out}, 202)
     return await _keep(kept, services, left_out, begun)
 
@@ -134,7 +135,7 @@ def _malformed(problems: Sequence[str], services: Services) -> dict[str, object]
     """What the answer says of malformed alerts; nothing where there are none."""
     if not problems:
         return {}
-    services.metrics.alerts.labels("malformed").inc(len(problems))
+    services.metrics.alerted("malformed", len(problems))
     shown = list(problems[:_PROBLEMS])
     services.log.seldom("malformed alerts left out", number=len(problems), problems=shown)
     return {"malformed": len(problems), "problems": shown}
@@ -143,22 +144,19 @@ def _malformed(problems: Sequence[str], services: Services) -> dict[str, object]
 async def _keep(kept: Notification, services: Services, left_out: Mapping[str, object], begun: float) -> Response:
     metrics = services.metrics
     try:
-        future = services.commit.submit(kept, services.clock())
-        async with asyncio.timeout(_DISK_SECONDS):
-            # What the writer has taken is written, whether or not somebody still waits for it.
-            accepted = await asyncio.shield(asyncio.wrap_future(future))
+        accepted = await _within(_DISK_SECONDS, services.commit.keep(kept, services.clock()))
     except Full:
-        metrics.notifications.labels("full").inc()
+        metrics.notified("full")
         return _refused(503, "too many notifications wait to be written; send it again", _AGAIN)
     except (ValueError, OSError) as error:
-        metrics.notifications.labels("failed").inc()
+        metrics.notified("failed")
         services.failed_at = time.monotonic()
         services.log.error("notification not written", reason=str(error) or "the disk does not answer")
         return _refused(503, "the notification cannot be written; send it again", _AGAIN)
     metrics.accept_seconds.observe(time.perf_counter() - begun)
-    metrics.notifications.labels("accepted").inc()
-    metrics.alerts.labels("new").inc(accepted.new)
-    metrics.alerts.labels("duplicate").inc(accepted.duplicates)
+    metrics.notified("accepted")
+    metrics.alerted("new", accepted.new)
+    metrics.alerted("duplicate", accepted.duplicates)
     if accepted.opened:
         services.supervisor.wake()
     if accepted.closed:
@@ -172,6 +170,20 @@ async def _keep(kept: Notification, services: Services, left_out: Mapping[str, o
         **left_out,
     }
     return json_response(content, 202)
+
+
+async def _within(seconds: float, future: "asyncio.Future[Accepted]") -> Accepted:
+    """What the future will have; raises `TimeoutError` when it has nothing by then."""
+    timer = asyncio.get_running_loop().call_later(seconds, _give_up, future)
+    try:
+        return await future
+    finally:
+        timer.cancel()
+
+
+def _give_up(future: "asyncio.Future[Accepted]") -> None:
+    if not future.done():
+        future.set_exception(TimeoutError())
 
 
 async def _healthy(request: Request, services: Services) -> Response:

@@ -2,8 +2,9 @@
 Group commit: one thread writes what many callers bring, as many at a time as wait, with one wait for the disk.
 """
 
-from collections import deque
-from collections.abc import Callable
+import asyncio
+from collections import defaultdict, deque
+from collections.abc import Callable, Sequence
 from concurrent.futures import Future
 from dataclasses import dataclass, field
 from threading import Condition, Thread
@@ -28,7 +29,11 @@ class _Waiting:
     notification: Notification
     received: float
     source: Source
-    future: Future[Accepted] = field(default_factory=Future)
+    future: Future[Accepted] | asyncio.Future[Accepted] = field(default_factory=Future)
+
+    def begin(self) -> bool:
+        """Its turn has come; False for one that was given up. On an event loop nothing is given up: see `keep`."""
+        return not isinstance(self.future, Future) or self.future.set_running_or_notify_cancel()
 
 
 class GroupCommit:
@@ -62,7 +67,22 @@ class GroupCommit:
 
         A future that is cancelled before its turn is left out. Raises `Full`.
         """
-        waiting = _Waiting(notification, received, source)
+        future: Future[Accepted] = Future()
+        self._queue_up(_Waiting(notification, received, source, future))
+        return future
+
+    def keep(self, notification: Notification, received: float) -> "asyncio.Future[Accepted]":
+        """
+        As `submit`, for a caller on an event loop, which is told of a whole batch at once: waking it for each of many
+        notifications costs more than reading them.
+
+        What was taken is written, whether or not anybody still waits for it.
+        """
+        future = asyncio.get_running_loop().create_future()
+        self._queue_up(_Waiting(notification, received, "webhook", future))
+        return future
+
+    def _queue_up(self, waiting: _Waiting) -> None:
         with self._changed:
             if not self._accepting:
                 raise Full("no more is taken: the service is stopping; try again when it is back")
@@ -70,7 +90,6 @@ class GroupCommit:
                 raise Full(f"{self._most} notifications wait to be written; try again in a moment")
             self._queue.append(waiting)
             self._changed.notify()
-        return waiting.future
 
     def stop(self) -> None:
         """Take no more, write what waits, and end."""
@@ -116,7 +135,7 @@ class GroupCommit:
             if batch and self._queue[0].source != batch[0].source:
                 break
             waiting = self._queue.popleft()
-            if waiting.future.set_running_or_notify_cancel():
+            if waiting.begin():
                 batch.append(waiting)
         return batch
 
@@ -129,11 +148,9 @@ class GroupCommit:
                 for waiting in batch:
                     self._commit([waiting])
                 return
-            for waiting in batch:
-                waiting.future.set_exception(error)
+            _tell(batch, [error] * len(batch))
             return
-        for waiting, one in zip(batch, accepted, strict=True):
-            waiting.future.set_result(one)
+        _tell(batch, accepted)
 
     def _written(self, batch: list[_Waiting]) -> list[Accepted]:
         if self._store is None:
@@ -160,6 +177,35 @@ class GroupCommit:
         if self._store is not None:
             self._store.close()
             self._store = None
+
+
+def _tell(batch: Sequence[_Waiting], outcomes: Sequence[Accepted | Exception]) -> None:
+    """Tell everybody what became of theirs; each event loop is woken once."""
+    on_loops: dict[asyncio.AbstractEventLoop, list[tuple[asyncio.Future[Accepted], Accepted | Exception]]]
+    on_loops = defaultdict(list)
+    for waiting, outcome in zip(batch, outcomes, strict=True):
+        if isinstance(waiting.future, Future):
+            _settle(waiting.future, outcome)
+        else:
+            on_loops[waiting.future.get_loop()].append((waiting.future, outcome))
+    for loop, told in on_loops.items():
+        try:
+            loop.call_soon_threadsafe(_settle_all, told)
+        except RuntimeError:  # it is closed: nobody waits there any more
+            continue
+
+
+def _settle_all(told: Sequence[tuple["asyncio.Future[Accepted]", Accepted | Exception]]) -> None:
+    for future, outcome in told:
+        if not future.done():  # its caller may have gone
+            _settle(future, outcome)
+
+
+def _settle(future: "Future[Accepted] | asyncio.Future[Accepted]", outcome: Accepted | Exception) -> None:
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)
 
 
 def _is_by_entry(error: Exception) -> bool:

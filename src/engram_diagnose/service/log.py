@@ -9,13 +9,16 @@ import json
 import sys
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TextIO
+
+import msgspec
 
 _SELDOM_SECONDS: Final = 10.0
 _LONGEST: Final = 2000
 """Characters of one value; what comes from outside must not fill the disk."""
+_ENCODER: Final = msgspec.json.Encoder()
 _CUT: Final = "…"
 """Stands where a text was cut off, be it inside a secret."""
 _TELLING: Final = 4
@@ -65,13 +68,26 @@ class Log:
         moment = datetime.fromtimestamp(self._clock(), UTC).isoformat(timespec="milliseconds")
         line: dict[str, Any] = {"time": moment.replace("+00:00", "Z"), "level": level, "event": _safe(event, secrets)}
         line |= {name: _safe(value, secrets) for name, value in fields.items() if name not in line}
-        text = json.dumps(line, allow_nan=True) + "\n"
+        text = _written(line) + "\n"
         try:
             with self._lock:
                 self._stream.write(text)
                 self._stream.flush()
         except (OSError, ValueError):
             return
+
+
+def _written(line: Mapping[str, Any]) -> str:
+    """The line as JSON in printable ASCII. What is that anyhow takes the faster way there, as most lines do."""
+    try:
+        quick = _ENCODER.encode(line)
+    except UnicodeEncodeError:  # half of a surrogate pair
+        return json.dumps(line)
+    return msgspec.json.format(quick, indent=0).decode() if _is_plain(quick) else json.dumps(line)
+
+
+def _is_plain(text: bytes) -> bool:
+    return text.isascii() and b"\x7f" not in text
 
 
 def _safe(value: Any, secrets: Sequence[str]) -> Any:

@@ -8,6 +8,7 @@ import ipaddress
 import os
 import tomllib
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Final
 
@@ -221,6 +222,7 @@ def weakened(before: Settings, after: Settings) -> Iterator[str]:
         )
 
 
+@lru_cache(maxsize=64)
 def is_loopback(host: str) -> bool:
     """
     Whether only this host can reach that address. A name other than localhost may mean anything.

@@ -6,6 +6,7 @@ Plain ASGI, since what wraps every webhook must cost little.
 
 import json
 from collections.abc import Awaitable, Callable, MutableMapping
+from functools import lru_cache
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -22,6 +23,7 @@ Receive = Callable[[], Awaitable[Message]]
 Send = Callable[[Message], Awaitable[None]]
 App = Callable[[Scope, Receive, Send], Awaitable[None]]
 Headers = list[tuple[bytes, bytes]]
+ByName = dict[bytes, list[bytes]]
 
 OPEN_PATHS: Final = frozenset({"/-/healthy", "/-/ready"})
 """What probes ask, who seldom can say who they are. The answers give nothing away."""
@@ -48,6 +50,8 @@ _SINGLE: Final = {
     for name in ("Host", "Authorization", "Content-Length", "Content-Type", "Origin", "Sec-Fetch-Site")
 }
 """Headers of which two programs could each believe another one."""
+_LONGEST_NAME: Final = 300
+"""Characters of a Host header; a name has 253 at most, and a port six."""
 _TOLD: Final = frozenset({401, 403, 421, 429, 503})
 """Refusals that an operator may want to know of."""
 
@@ -68,10 +72,11 @@ class Guard:
         settings = self._settings()
         answer = Answer(send, https=scope.get("scheme") == "https")
         try:
-            length = framed(scope["headers"], scope.get("http_version", "1.1"))
-            aimed_here(scope, settings)
+            headers = by_name(scope["headers"])
+            length = framed(headers, scope.get("http_version", "1.1"))
+            aimed_here(headers, scope["method"], settings)
             if scope["path"] not in OPEN_PATHS:
-                await self._admit(scope, settings.auth)
+                await self._admit(headers, settings.auth, _client(scope))
             within = _within(receive, settings.limits.body_bytes, length)
             await self._app(scope, within, answer.send)
         except RefusedError as refusal:
@@ -79,11 +84,11 @@ class Guard:
                 self._log.seldom("request refused", status=refusal.status, reason=refusal.reason, client=_client(scope))
             await answer.refuse(refusal)
 
-    async def _admit(self, scope: Scope, auth: Auth) -> None:
+    async def _admit(self, headers: ByName, auth: Auth, client: str) -> None:
         if self._doors.auth != auth:
             self._doors = Doors(auth)
         if auth.required:
-            await self._doors.admit(_first(scope["headers"], b"authorization"), _client(scope))
+            await self._doors.admit(_first(headers, b"authorization"), client)
 
 
 def _client(scope: Scope) -> str:
@@ -91,14 +96,22 @@ def _client(scope: Scope) -> str:
     return str((scope.get("client") or ("",))[0])
 
 
-def framed(headers: Headers, version: str) -> int | None:
+def by_name(headers: Headers) -> ByName:
+    """The values of each header, in the order of the request. Names are in small letters, as ASGI has them."""
+    found: ByName = {}
+    for name, value in headers:
+        found.setdefault(name, []).append(value)
+    return found
+
+
+def framed(headers: ByName, version: str) -> int | None:
     """
     The length that a request announces, None where it does not.
 
     Raises `RefusedError` for one whose end, host or coding two programs might understand differently.
     """
-    encodings = _all(headers, b"content-encoding")
-    if any(value.strip().lower() not in (b"", b"identity") for value in encodings):
+    encodings = headers.get(b"content-encoding")
+    if encodings and any(value.strip().lower() not in (b"", b"identity") for value in encodings):
         raise RefusedError(415, "send the body without Content-Encoding", (b"accept-encoding", b"identity"))
     if version not in ("1.0", "1.1"):
         raise RefusedError(505, "send the request as HTTP/1.1")
@@ -106,7 +119,7 @@ def framed(headers: Headers, version: str) -> int | None:
         raise RefusedError(400, f"a request has one {twice} header")
     if version == "1.1" and not _first(headers, b"host"):
         raise RefusedError(400, "a request has one Host header")
-    lengths, transfers = _all(headers, b"content-length"), _all(headers, b"transfer-encoding")
+    lengths, transfers = headers.get(b"content-length"), headers.get(b"transfer-encoding")
     if transfers and (lengths or version != "1.1" or [value.strip().lower() for value in transfers] != [b"chunked"]):
         raise RefusedError(400, "Transfer-Encoding is chunked alone, without Content-Length, or not there")
     if not lengths:
@@ -116,34 +129,38 @@ def framed(headers: Headers, version: str) -> int | None:
     return int(lengths[0]) if len(lengths[0]) <= 18 else 1 << 62
 
 
-def aimed_here(scope: Scope, settings: Settings) -> None:
+def aimed_here(headers: ByName, method: str, settings: Settings) -> None:
     """
     Raise `RefusedError` for what a browser sends on behalf of another site's page.
 
     A form of another page is told by its origin. A name that another site lets point at this host is told by the Host
     header, where nothing else asks who calls.
     """
-    headers = scope["headers"]
     host = _first(headers, b"host").decode("latin-1").lower()
-    if not settings.auth.required and is_loopback(settings.host) and not _ours(host, settings):
+    if not settings.auth.required and is_loopback(settings.host) and not _ours(host, settings.base_url):
         raise RefusedError(421, "this host is not served here; set public_url to the address that is used")
-    if scope["method"] in _READING:
-        return
     origin = _first(headers, b"origin").decode("latin-1").lower()
     site = _first(headers, b"sec-fetch-site")
+    if method in _READING or not (origin or site):
+        return
     own = {f"http://{host}", f"https://{host}", _origin(settings.base_url)}
     if (origin and origin not in own) or (not origin and site and site not in (b"same-origin", b"none")):
         raise RefusedError(403, "the request comes from a page of another site")
 
 
-def _ours(host: str, settings: Settings) -> bool:
+def _ours(host: str, base_url: str) -> bool:
     if not host:
         return True  # HTTP/1.0, which no browser speaks
+    return _is_name_of_ours(host, base_url) if len(host) <= _LONGEST_NAME else False
+
+
+@lru_cache(maxsize=64)
+def _is_name_of_ours(host: str, base_url: str) -> bool:
     try:
         name = urlsplit(f"//{host}").hostname or ""
     except ValueError:
         return False
-    return is_loopback(name) or name == (urlsplit(settings.base_url).hostname or "")
+    return is_loopback(name) or name == (urlsplit(base_url).hostname or "")
 
 
 def _origin(url: str) -> str:
@@ -151,23 +168,15 @@ def _origin(url: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-def _all(headers: Headers, wanted: bytes) -> list[bytes]:
-    return [value for name, value in headers if name == wanted]
-
-
-def _first(headers: Headers, wanted: bytes) -> bytes:
+def _first(headers: ByName, wanted: bytes) -> bytes:
     """The first value of a header, nothing where it is not there. That there are not two was asked before."""
-    return next((value for name, value in headers if name == wanted), b"")
+    values = headers.get(wanted)
+    return values[0] if values else b""
 
 
-def _twice(headers: Headers) -> str:
+def _twice(headers: ByName) -> str:
     """A header that stands there twice and must not; empty when none does."""
-    seen: set[bytes] = set()
-    for name, _ in headers:
-        if name in _SINGLE and name in seen:
-            return _SINGLE[name]
-        seen.add(name)
-    return ""
+    return next((_SINGLE[name] for name, values in headers.items() if len(values) > 1 and name in _SINGLE), "")
 
 
 def _within(receive: Receive, most: int, announced: int | None) -> Receive:

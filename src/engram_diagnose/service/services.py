@@ -34,6 +34,9 @@ class Commit(Protocol):
     ) -> "Future[Accepted]":
         """Queue one notification; raises `service.commit.Full`."""
 
+    def keep(self, notification: Notification, received: float) -> "asyncio.Future[Accepted]":
+        """As `submit`, for a caller on an event loop."""
+
 
 class Supervisor(Protocol):
     """Looks after the worker process."""
