@@ -23,8 +23,10 @@ class Outcome:
     """
     One line: `figure` of `what`, beside `yardstick` of `against`, in `unit` (seconds, bytes, a count).
 
-    What is promised: the ratio of the two is at most `bar`, the figure itself at most `limit`; None where nothing is.
-    `quartiles` are those of the repetitions, empty for what was taken once.
+    What is promised: the ratio of the two is at most `bar` and at least `floor`, the figure itself at most `limit`;
+    None where nothing is. `quartiles` are those of the repetitions, empty for what was taken once. What `noise` says,
+    a clause, is why nothing can be said of a promise now. The ratio is `paired_ratio`, where pairs were timed, instead
+    of the quotient of the medians.
     """
 
     benchmark: str
@@ -35,18 +37,23 @@ class Outcome:
     unit: Unit = "s"
     bar: float | None = None
     limit: float | None = None
+    floor: float | None = None
+    noise: str = ""
     quartiles: tuple[float, ...] = ()
     yardstick_quartiles: tuple[float, ...] = ()
     repetitions: int = 1
+    paired_ratio: float | None = None
     ratio: float | None = field(init=False)
     met: bool | None = field(init=False)
 
     def __post_init__(self) -> None:
-        ratio = None if self.yardstick is None else self.figure / self.yardstick
+        quotient = None if self.yardstick is None else self.figure / self.yardstick
+        ratio = quotient if self.paired_ratio is None else self.paired_ratio
         kept = [] if self.bar is None or ratio is None else [ratio <= self.bar]
+        kept += [] if self.floor is None or ratio is None else [ratio >= self.floor]
         kept += [] if self.limit is None else [self.figure <= self.limit]
         object.__setattr__(self, "ratio", ratio)
-        object.__setattr__(self, "met", all(kept) if kept else None)
+        object.__setattr__(self, "met", all(kept) if kept and not self.noise else None)
 
 
 def compared(
@@ -62,7 +69,7 @@ def compared(
     """The line of two sides that were timed in turns."""
     return Outcome(
         benchmark, what, ours.median, against, theirs.median, "s", bar, limit,
-        (ours.low, ours.high), (theirs.low, theirs.high), ours.count,
+        quartiles=(ours.low, ours.high), yardstick_quartiles=(theirs.low, theirs.high), repetitions=ours.count,
     )  # fmt: skip
 
 
@@ -98,12 +105,13 @@ def _cells(outcome: Outcome) -> tuple[str, ...]:
         "" if outcome.yardstick is None else shown(outcome.yardstick, unit),
         "" if outcome.ratio is None else f"{outcome.ratio:.3f}",
         _promised(outcome),
-        {True: "met", False: "MISSED", None: ""}[outcome.met],
+        outcome.noise or {True: "met", False: "MISSED", None: ""}[outcome.met],
     )
 
 
 def _promised(outcome: Outcome) -> str:
-    bar = [] if outcome.bar is None else [f"ratio <= {outcome.bar:.3g}"]
+    bar = [] if outcome.floor is None else [f"ratio >= {outcome.floor:.4g}"]
+    bar += [] if outcome.bar is None else [f"ratio <= {outcome.bar:.4g}"]
     limit = [] if outcome.limit is None else [f"<= {shown(outcome.limit, outcome.unit)}"]
     return ", ".join(bar + limit)
 

@@ -1,8 +1,8 @@
 """
 Microbenchmarks that tell what a host can attain (`host.attainable.*` facts).
 
-No kernel is part of this release: those facts are unknown with a reason, and the rules that use them fall
-back to the catalogue's figures and say so.
+`loops` holds the jitted loops, which the lab uses as well; `measure` times them and says how far each figure can be
+trusted. Importing this package imports neither numba nor numpy.
 """
 
 if __name__ == "kernels":

@@ -85,6 +85,7 @@ def deferred_problems(loaded: Loaded) -> list[Problem]:
     for read in (
         lambda: read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules),
         lambda: read_limits(loaded.texts, "collection"),
+        lambda: read_limits(loaded.texts, "kernels"),
         lambda: read_limits(loaded.texts, "slow-queries"),
     ):
         try:

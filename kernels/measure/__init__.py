@@ -1,0 +1,3 @@
+"""
+Timing of the loops: figures with their spread, and how far each can be trusted.
+"""
