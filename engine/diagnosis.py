@@ -3,7 +3,7 @@ A diagnosis: facts and a rule base in; symptoms, ranked causes, and what could n
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from engram_diagnose.engine.advice.policy import Policy
 from engram_diagnose.engine.facts.admission import admitted
@@ -11,7 +11,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue, Kind
 from engram_diagnose.engine.facts.fact import Fact, Status, point
 from engram_diagnose.engine.facts.memory import Memory
 from engram_diagnose.engine.facts.scales import Scales
-from engram_diagnose.engine.facts.scope import PARTS, Scope
+from engram_diagnose.engine.facts.scope import Scope
 from engram_diagnose.engine.inference.compiled import CompiledRules, compile_rules
 from engram_diagnose.engine.inference.firing import Decide, Firing, decide_with_closures
 from engram_diagnose.engine.inference.frames import Seen
@@ -20,45 +20,16 @@ from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.engine.language.rule import SEVERITIES, Rule, RuleBase, Suppression
 from engram_diagnose.engine.language.stages import reads
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX, Vocabulary
-from engram_diagnose.engine.ranking.change import NOTHING_BEFORE, Before, LookBack, Moved, asked_of_before
-from engram_diagnose.engine.ranking.confidence import UNTOLD, Basis, Confidence, basis_of, confidence
+from engram_diagnose.engine.ranking.cause import Cause, Masked
+from engram_diagnose.engine.ranking.change import NOTHING_BEFORE, Before, LookBack, asked_of_before
+from engram_diagnose.engine.ranking.confidence import UNTOLD, Basis, basis_of, confidence
 from engram_diagnose.engine.ranking.coverage import Coverage, Untestable, coverage, untestable
-from engram_diagnose.engine.ranking.impact import Breach, impact
+from engram_diagnose.engine.ranking.impact import impact
+from engram_diagnose.engine.ranking.order import sort_out
 from engram_diagnose.engine.ranking.severity import as_severe_as_told, restatements
 
 TARGET_TAG = "target"
 """The tag of symptoms that say whether a promise to clients is kept."""
-
-
-@dataclass(frozen=True, slots=True)
-class Cause:
-    """
-    A concluded cause. `explained` are the symptoms it explains that are there; `severity` is the worst of
-    theirs, empty when no target is missed that it would explain. `moved` tells whether it was so before all was bad,
-    `tie` is a number that tied causes share.
-    """
-
-    rule: Rule
-    scope: Scope
-    confidence: Confidence
-    impact: Breach
-    explained: tuple[Firing, ...]
-    severity: str
-    moved: Moved = "untold"
-    tie: int | None = None
-
-    @property
-    def score(self) -> float:
-        """What orders causes of one severity."""
-        return self.confidence.probability * self.impact.middle
-
-
-@dataclass(frozen=True, slots=True)
-class Masked:
-    """A cause that others imitate, none of them masked itself: to be tested again once they are gone."""
-
-    cause: Cause
-    by: tuple[str, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -168,7 +139,7 @@ class Expert:
             for firing in kept
             if firing.outcome == "unknown" and firing.rule.kind in ("cause", "symptom")
         )
-        shown, experimental, masked = _sort_out(concluded, self.loaded.scales)
+        shown, experimental, masked = sort_out(concluded, self.loaded.scales)
         return Diagnosis(
             subject,
             memory,
@@ -215,7 +186,7 @@ class Expert:
             symptom
             for rule_id in self._explains(firing.rule)
             for symptom in missed.get(rule_id, ())
-            if _touch(symptom.scope, firing.scope)
+            if symptom.scope.touches(firing.scope)
         )
         severity = max((symptom.rule.severity for symptom in explained), key=SEVERITIES.index, default="")
         weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source, basis=self._basis(firing.rule))
@@ -305,12 +276,6 @@ def _by_rule(firings: Iterable[Firing]) -> dict[str, list[Firing]]:
     return found
 
 
-def _touch(a: Scope, b: Scope) -> bool:
-    """Whether one of two scopes encloses the other, whoever speaks of them."""
-    a, b = a.project(PARTS), b.project(PARTS)
-    return a.encloses(b) or b.encloses(a)
-
-
 def _suppress(
     firings: Sequence[Firing], base: RuleBase, instance: str
 ) -> tuple[tuple[Firing, ...], tuple[Suppressed, ...]]:
@@ -332,78 +297,3 @@ def _suppress(
 
 def _matches(wanted: Mapping[str, str], scope: Scope, instance: str) -> bool:
     return all((instance if name == "instance" else scope.get(name)) == value for name, value in wanted.items())
-
-
-def _order(cause: Cause) -> tuple[object, ...]:
-    severity = SEVERITIES.index(cause.severity) if cause.severity else -1
-    return (-severity, cause.moved == "stood", -cause.score, cause.rule.id, cause.scope)
-
-
-def _sort_out(
-    causes: Sequence[Cause], scales: Scales
-) -> tuple[tuple[Cause, ...], tuple[Cause, ...], tuple[Masked, ...]]:
-    """Ranked causes; experimental ones apart; masked ones apart."""
-    ranked = sorted(causes, key=_order)
-    maskers = _maskers(ranked, scales.certainty["likely"])
-    masked = [Masked(cause, tuple(sorted({ranked[n].rule.id for n in by})))
-              for cause, by in zip(ranked, maskers, strict=True) if by]  # fmt: skip
-    plain = [cause for cause, by in zip(ranked, maskers, strict=True) if not by]
-    experimental = tuple(cause for cause in plain if cause.rule.status == "experimental")
-    return (
-        _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin),
-        experimental,
-        tuple(masked),
-    )
-
-
-def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:
-    """
-    For each cause, the positions of those that mask it: likely ones that are not experimental nor masked themselves.
-
-    What masks what is settled from the causes that nothing masks on; loading refuses rules that mask in a circle.
-    """
-    sure = [n for n, cause in enumerate(causes)
-            if cause.confidence.probability >= likely and cause.rule.status != "experimental"]  # fmt: skip
-    may = [{n for n in sure if cause.rule.id in causes[n].rule.masks and _may_mask(causes[n], cause)}
-           for cause in causes]  # fmt: skip
-    settled: dict[int, set[int]] = {}
-    waiting = list(range(len(causes)))
-    while waiting:
-        ready = [n for n in waiting if may[n] <= settled.keys()] or waiting
-        settled |= {n: {other for other in may[n] if not settled.get(other)} for n in ready}
-        waiting = [n for n in waiting if n not in settled]
-    return [settled[n] for n in range(len(causes))]
-
-
-def _may_mask(masker: Cause, cause: Cause) -> bool:
-    """
-    Whether one may be what the other only looks like.
-
-    Not one that was there while all was well, when the other was not: it looked like nothing else then.
-    """
-    told_apart = masker.moved == "stood" and cause.moved == "moved"
-    return not told_apart and _touch(masker.scope, cause.scope)
-
-
-def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:
-    """Number neighbours that cannot be told apart: one severity, scores within the margin, intervals that meet."""
-    found: list[Cause] = []
-    tie = 0
-    for cause in causes:
-        before = found[-1] if found else None
-        if before is not None and _tied(before, cause, margin):
-            tie = before.tie or tie + 1
-            found[-1] = _numbered(before, tie)
-            cause = _numbered(cause, tie)
-        found.append(cause)
-    return tuple(found)
-
-
-def _tied(a: Cause, b: Cause, margin: float) -> bool:
-    alike = a.severity == b.severity and (a.moved == "stood") == (b.moved == "stood")
-    near = alike and abs(a.score - b.score) < margin
-    return near and a.confidence.low <= b.confidence.high and b.confidence.low <= a.confidence.high
-
-
-def _numbered(cause: Cause, tie: int) -> Cause:
-    return replace(cause, tie=tie)

@@ -1,8 +1,8 @@
 """
-Tables of hardware events: which events a CPU counts, in which groups, and what is computed from them.
+Reading tables of hardware events: plain mappings, checked as a whole, into values.
 
-The tables stand in `rules/events/`, one a CPU family. Here they are taken as plain mappings, checked as a whole, and
-turned into values. Text is expected throughout, as in a document whose scalars were left as they are written.
+The tables stand in `rules/events/`, one a CPU family. Text is expected throughout, as in a document whose scalars were
+left as they are written.
 """
 
 import re
@@ -11,13 +11,20 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Final
 
+from engram_diagnose.collectors.parse.event_table import (
+    CORE,
+    GENERIC,
+    Absent,
+    CpuPattern,
+    Event,
+    EventFact,
+    EventTable,
+    Group,
+    Span,
+)
 from engram_diagnose.collectors.parse.formula import Formula, FormulaError, parse_formula
 
 SCHEMA: Final = "engram-diagnose/events/v1"
-GENERIC: Final = "generic"
-"""Where a group is `on` when its events are named as the kernel names them on every CPU."""
-CORE: Final = "core"
-"""Where a group is `on` when its events are those of the CPU's cores."""
 VARIABLES: Final = frozenset({"seconds", "smt", "width"})
 """
 What a formula may read besides counts: how long the group was counted, 1 where two threads share a core (else 0), and
@@ -56,87 +63,6 @@ class EventTableError(ValueError):
     def __init__(self, problems: Sequence[TableProblem]) -> None:
         super().__init__("\n".join(map(str, problems)))
         self.problems = tuple(problems)
-
-
-Span = tuple[int, int]
-"""Low and high, both included."""
-
-
-@dataclass(frozen=True, slots=True)
-class CpuPattern:
-    """Which CPUs a table is for; what is empty or -1 is not asked for."""
-
-    arch: str = ""
-    vendor: str = ""
-    family: int = -1
-    models: tuple[Span, ...] = ()
-    steppings: tuple[Span, ...] = ()
-    implementer: int = -1
-    parts: tuple[Span, ...] = ()
-
-
-@dataclass(frozen=True, slots=True)
-class Event:
-    """An event by the name that perf lists, and as terms of its code; without a code the kernel's own name is used."""
-
-    name: str
-    code: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Group:
-    """Events that are counted together, by what formulas call them; `on` is the kind of device that counts them."""
-
-    name: str
-    on: str
-    events: Mapping[str, Event]
-
-    @property
-    def of_host(self) -> bool:
-        """Whether it is counted for the whole host, whatever runs there."""
-        return self.on not in (CORE, GENERIC)
-
-
-@dataclass(frozen=True, slots=True)
-class EventFact:
-    """How a fact comes from counts; `proxy_of` where it stands in for something else."""
-
-    name: str
-    formula: Formula
-    proxy_of: str = ""
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class Absent:
-    """Why a CPU cannot tell a fact, and what can."""
-
-    because: str
-    get_by: str
-
-
-@dataclass(frozen=True, slots=True)
-class EventTable:
-    """
-    One table: the CPUs it is for, its groups in the order of their worth, and every fact: computed, absent or without
-    meaning on these CPUs.
-
-    `counters` is how many counters groups that are counted at the same time may take together; an event of `fixed`
-    takes none, once. `list_as` is the name under which perf lists the CPU's events, where it does.
-    """
-
-    name: str
-    title: str
-    source: str
-    experimental: bool
-    cpus: tuple[CpuPattern, ...]
-    list_as: str
-    counters: int
-    fixed: frozenset[str]
-    groups: Mapping[str, Group]
-    facts: Mapping[str, EventFact]
-    absent: Mapping[str, Absent]
-    inapplicable: Mapping[str, str]
 
 
 def read_tables(documents: Mapping[str, object], *, facts: Iterable[str] = ()) -> tuple[EventTable, ...]:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
-    from engram_diagnose.collectors.parse.events import EventTable
+    from engram_diagnose.collectors.parse.event_table import EventTable
     from engram_diagnose.engine.facts.symbols import SymbolKind
 
 

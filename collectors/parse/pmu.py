@@ -6,7 +6,7 @@ from typing import Final
 
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.parse.attribution import known, unknown
-from engram_diagnose.collectors.parse.events import EventFact, EventTable
+from engram_diagnose.collectors.parse.event_table import EventFact, EventTable
 from engram_diagnose.collectors.parse.figures import Missing, UnparsedError
 from engram_diagnose.collectors.parse.formula import SECONDS, NoValueError
 from engram_diagnose.collectors.parse.json_text import figure, parse_json

@@ -21,13 +21,14 @@ from engram_diagnose.engine.advice.past import Measured, Past, objection
 from engram_diagnose.engine.advice.policy import Policy
 from engram_diagnose.engine.advice.prediction import Expected, expectations
 from engram_diagnose.engine.advice.proposal import Proposal, of_causes, of_sizing
-from engram_diagnose.engine.diagnosis import Cause, Diagnosis
+from engram_diagnose.engine.diagnosis import Diagnosis
 from engram_diagnose.engine.facts.catalogue import ConfigKey, Dialect
 from engram_diagnose.engine.facts.fact import Value
 from engram_diagnose.engine.facts.scope import INSTANCE
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.vocabulary import Vocabulary
+from engram_diagnose.engine.ranking.cause import Cause
 
 
 @dataclass(frozen=True, slots=True)

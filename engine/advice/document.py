@@ -16,10 +16,10 @@ from engram_diagnose.engine.advice.prediction import Expected
 from engram_diagnose.engine.advice.proposal import Proposal
 from engram_diagnose.engine.advice.record import Prediction
 from engram_diagnose.engine.diagnosis import Diagnosis
-from engram_diagnose.engine.explanation.document import iso
 from engram_diagnose.engine.explanation.instruction import literal
 from engram_diagnose.engine.explanation.wording import fact_text
 from engram_diagnose.engine.facts.fact import Reason, Value
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.facts.scope import INSTANCE
 from engram_diagnose.engine.facts.unit import UNITS, format_value

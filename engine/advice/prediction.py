@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from engram_diagnose.engine.advice.decision import Decision
 from engram_diagnose.engine.advice.proposal import Proposal
 from engram_diagnose.engine.advice.record import Prediction
-from engram_diagnose.engine.diagnosis import Cause, Diagnosis
+from engram_diagnose.engine.diagnosis import Diagnosis
 from engram_diagnose.engine.facts.fact import Fact, Interval
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import leaves, references
 from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
+from engram_diagnose.engine.ranking.cause import Cause
 from engram_diagnose.engine.ranking.impact import unknown_for_relief
 
 

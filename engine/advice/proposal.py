@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from engram_diagnose.engine.diagnosis import Cause, Diagnosis
+from engram_diagnose.engine.diagnosis import Diagnosis
 from engram_diagnose.engine.explanation.remedy import applicable, wanted_value
 from engram_diagnose.engine.explanation.wording import Wording
 from engram_diagnose.engine.facts.catalogue import ParameterSpec
@@ -18,6 +18,7 @@ from engram_diagnose.engine.language.directions import works_against
 from engram_diagnose.engine.language.expression import Reference, Text
 from engram_diagnose.engine.language.rule import Setting, Verification
 from engram_diagnose.engine.language.vocabulary import Vocabulary
+from engram_diagnose.engine.ranking.cause import Cause
 
 SIZING: Final = 10**6
 """The rank of a table: behind every cause."""

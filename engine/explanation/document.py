@@ -5,21 +5,28 @@ It is what `--format json` prints and what every other format is rendered from; 
 schema. Figures are in base units beside their words. Unknown is null with a reason, never zero.
 """
 
-import math
 from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
-from typing import Any, Final
+from typing import Final
 
 from engram_diagnose.engine.advice.advise import advise
 from engram_diagnose.engine.advice.decision import Decision
-from engram_diagnose.engine.diagnosis import TARGET_TAG, Cause, Diagnosis
+from engram_diagnose.engine.diagnosis import TARGET_TAG, Diagnosis
 from engram_diagnose.engine.explanation.changes import changes
+from engram_diagnose.engine.explanation.entries import (
+    Json,
+    entry_of_fact,
+    entry_of_missing,
+    entry_of_reading,
+    entry_of_test,
+    json_value,
+    rounded,
+)
 from engram_diagnose.engine.explanation.instruction import filled_command, literal, wished
 from engram_diagnose.engine.explanation.remedy import Change, Remedy, remedies
-from engram_diagnose.engine.explanation.trace import Reading, TestTrace, deciding, read_by, trace
+from engram_diagnose.engine.explanation.trace import deciding, read_by, trace
 from engram_diagnose.engine.explanation.verdict import verdict
 from engram_diagnose.engine.explanation.wording import Wording, fact_text
-from engram_diagnose.engine.facts.fact import Fact, Interval
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.engine.facts.scope import Scope
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.facts.unit import UNITS, format_value
@@ -28,12 +35,12 @@ from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import Leaf, Text, leaves
 from engram_diagnose.engine.language.rule import Graded, Rule
 from engram_diagnose.engine.language.vocabulary import Vocabulary
+from engram_diagnose.engine.ranking.cause import Cause
 from engram_diagnose.engine.ranking.confidence import Piece
 from engram_diagnose.engine.ranking.coverage import Missing, Untestable, missing_facts, missing_of
 from engram_diagnose.engine.ranking.impact import unknown_for_relief
 
 SCHEMA: Final = "engram-diagnose/diagnosis/v1"
-Json = dict[str, Any]
 _NO_TEST: Final = Text("")
 _SECONDS: Final = UNITS["s"]
 
@@ -96,7 +103,7 @@ class _Writer:
                 if firing.rule.kind in ("table", "derive") and firing.outcome == "fires"
             ],
             "facts": [
-                self._fact(fact)
+                entry_of_fact(fact, self._vocabulary.spec(fact.name))
                 for fact in diagnosis.memory
                 if (fact.source or fact.unknown) and fact.name not in diagnosis.rules.rules
             ],
@@ -126,7 +133,7 @@ class _Writer:
         if not before:
             return None
         entries = changes(diagnosis.memory, before, at, diagnosis.catalogue)
-        return {"since": iso(before.time), "seconds": _rounded(at - before.time), "entries": entries}
+        return {"since": iso(before.time), "seconds": rounded(at - before.time), "entries": entries}
 
     def _head(self, rule: Rule, scope: Scope) -> Json:
         return {
@@ -137,6 +144,9 @@ class _Writer:
             "scope": dict(scope.labels),
         }
 
+    def _seen(self, firing: Firing) -> Seen:
+        return Seen(self._diagnosis.memory, firing.scope)
+
     # Symptoms
 
     def _symptom(self, firing: Firing) -> Json:
@@ -145,7 +155,7 @@ class _Writer:
             "severity": firing.rule.severity,
             "target": TARGET_TAG in firing.rule.tags,
             "reason": firing.rule.reason,
-            "tests": [self._test(test) for test in deciding(tests, Truth.TRUE)],
+            "tests": [entry_of_test(test) for test in deciding(tests, Truth.TRUE)],
             "explained_by": [cause.rule.id for cause in self._diagnosis.causes if firing in cause.explained],
         }
 
@@ -169,19 +179,19 @@ class _Writer:
             "rule_severity": cause.rule.severity,
             "owner": cause.rule.owner,
             "tags": list(cause.rule.tags),
-            "score": _rounded(cause.score),
+            "score": rounded(cause.score),
             "confidence": {
-                "probability": _rounded(weighed.probability),
-                "low": _rounded(weighed.low),
-                "high": _rounded(weighed.high),
+                "probability": rounded(weighed.probability),
+                "low": rounded(weighed.low),
+                "high": rounded(weighed.high),
                 "word": scales.word(weighed.probability),
-                "prior": _rounded(weighed.prior),
+                "prior": rounded(weighed.prior),
                 "prior_weakened_by_proxy": weighed.prior_weakened,
                 "calibrated": scales.calibrated,
             },
             "impact": self._impact(cause),
             "explains": [self._head(firing.rule, firing.scope) for firing in cause.explained],
-            "gate": [self._test(test) for test in deciding(gate, Truth.TRUE) or gate],
+            "gate": [entry_of_test(test) for test in deciding(gate, Truth.TRUE) or gate],
             "evidence": {
                 "for": [self._piece(piece, seen, cause.rule) for piece in weighed.pieces if piece.truth is Truth.TRUE],
                 "against": [
@@ -207,8 +217,8 @@ class _Writer:
         }
         return {
             "known": share.known,
-            "low": _rounded(share.low),
-            "high": _rounded(share.high),
+            "low": rounded(share.low),
+            "high": rounded(share.high),
             "on": share.on or None,
             "scope": dict(share.scope.labels) if share.scope else {},
             **words,
@@ -220,7 +230,7 @@ class _Writer:
         """The facts without which the relief is no figure."""
         seen = Seen(self._diagnosis.memory, cause.impact.scope or cause.scope)
         lacking = unknown_for_relief(cause.rule, seen)
-        return [self._missing(missing_of(reference, seen, self._get_by)) for reference in lacking]
+        return [entry_of_missing(missing_of(reference, seen, self._get_by)) for reference in lacking]
 
     def _piece(self, piece: Piece, seen: Seen, rule: Rule) -> Json:
         tests = trace(piece.condition, seen, self._vocabulary, rule)
@@ -233,17 +243,17 @@ class _Writer:
         return {
             "sentence": sentence,
             "strength": piece.strength,
-            "log_ratio": _rounded(piece.log_ratio),
-            "log_ratio_low": _rounded(piece.low),
-            "log_ratio_high": _rounded(piece.high),
+            "log_ratio": rounded(piece.log_ratio),
+            "log_ratio_low": rounded(piece.low),
+            "log_ratio_high": rounded(piece.high),
             "counted": piece.counted,
             "group": piece.evidence.group or None,
             "proxy": piece.proxy,
             "before": self._diagnosis.before.truth(piece.condition, seen.scope).name.lower()
             if self._diagnosis.before
             else None,
-            "tests": [self._test(test) for test in shown],
-            "missing": [self._missing(item) for item in self._missing_in(piece, seen)]
+            "tests": [entry_of_test(test) for test in shown],
+            "missing": [entry_of_missing(item) for item in self._missing_in(piece, seen)]
             if piece.truth is Truth.UNKNOWN
             else [],
         }
@@ -260,7 +270,7 @@ class _Writer:
         unknown = [piece for piece in pieces if piece.truth is Truth.UNKNOWN]
         widest = max(unknown, key=lambda piece: piece.high - piece.low, default=None)
         missing = self._missing_in(widest, seen) if widest is not None else []
-        return self._missing(missing[0]) if missing else None
+        return entry_of_missing(missing[0]) if missing else None
 
     def _remedies(self, cause: Cause, seen: Seen) -> tuple[Remedy, ...]:
         diagnosis = self._diagnosis
@@ -297,7 +307,7 @@ class _Writer:
             "key": change.key or None,
             "from": change.current_text,
             "to": change.wanted_text,
-            "value": _json_value(change.wanted),
+            "value": json_value(change.wanted),
             "write": self._written(change),
             "restart": change.restart,
             "ignored_by_release": change.ignored,
@@ -336,17 +346,8 @@ class _Writer:
 
     def _untestable(self, item: Untestable) -> Json:
         return self._head(item.firing.rule, item.firing.scope) | {
-            "missing": [self._missing(missing) for missing in item.missing],
+            "missing": [entry_of_missing(missing) for missing in item.missing],
             "too_coarse": not item.missing,
-        }
-
-    def _missing(self, missing: Missing) -> Json:
-        return {
-            "fact": str(missing.reference),
-            "reason": missing.unknown.reason.name,
-            "why": missing.unknown.reason.value,
-            "detail": missing.unknown.detail,
-            "get_by": missing.get_by,
         }
 
     def _ruled_out(self, firing: Firing, *, applies: bool = False) -> Json:
@@ -365,7 +366,7 @@ class _Writer:
             for name in firing.rule.outputs.values()
         }
         why = firing.rule.rows[firing.row].why if firing.row is not None else firing.rule.value_text
-        inputs = [self._reading(reading) for reading in read_by(firing, seen, self._vocabulary)]
+        inputs = [entry_of_reading(reading) for reading in read_by(firing, seen, self._vocabulary)]
         return self._head(firing.rule, firing.scope) | {"values": values, "why": why, "inputs": inputs}
 
     def _coverage(self) -> Json:
@@ -379,83 +380,3 @@ class _Writer:
             "targets": targets,
             "targets_tested": tested,
         }
-
-    # Facts
-
-    def _seen(self, firing: Firing) -> Seen:
-        return Seen(self._diagnosis.memory, firing.scope)
-
-    def _test(self, test: TestTrace) -> Json:
-        return {
-            "text": test.leaf.text,
-            "truth": test.truth.name.lower(),
-            "sentence": test.sentence,
-            "facts": [self._reading(reading) for reading in test.readings],
-        }
-
-    def _reading(self, reading: Reading) -> Json:
-        if reading.fact is None:
-            return {
-                "name": reading.reference.name,
-                "scope": dict(reading.reference.labels),
-                "text": "unknown",
-                "status": "unknown",
-                "reason": "NOT_COLLECTED",
-                "source": "",
-                "host": "",
-                "time": None,
-            }
-        fact = reading.fact
-        return {
-            "name": fact.name,
-            "scope": dict(fact.scope.labels),
-            "text": reading.text,
-            "status": fact.status.value,
-            "reason": fact.unknown.reason.name if fact.unknown else None,
-            "source": fact.source,
-            "host": fact.host,
-            "time": iso(fact.time) if fact.time else None,
-        }
-
-    def _fact(self, fact: Fact) -> Json:
-        spec = self._vocabulary.spec(fact.name)
-        return {
-            "name": fact.name,
-            "scope": dict(fact.scope.labels),
-            "value": _json_value(fact.value),
-            "unit": spec.unit.symbol if spec else "",
-            "text": fact_text(fact.value, spec),
-            "status": fact.status.value,
-            "source": fact.source,
-            "host": fact.host,
-            "time": iso(fact.time) if fact.time else None,
-            "window_seconds": fact.window or None,
-            "quality": fact.quality or None,
-            "proxy_of": fact.proxy_of or None,
-            "unknown": None
-            if fact.unknown is None
-            else {
-                "reason": fact.unknown.reason.name,
-                "why": fact.unknown.reason.value,
-                "detail": fact.unknown.detail,
-                "get_by": fact.get_by or self._get_by(fact.name),
-            },
-        }
-
-
-def iso(seconds: float) -> str:
-    """An instant as ISO 8601 in UTC."""
-    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="seconds").replace("+00:00", "Z")
-
-
-def _rounded(figure: float) -> float:
-    """To nine digits: finer differences are the floating point's, not the server's."""
-    return round(figure, 9)
-
-
-def _json_value(value: Interval | str | None) -> Any:
-    """A point as a figure, an interval as [low, high] with null for no bound."""
-    if value is None or isinstance(value, str):
-        return value
-    low, high = (None if math.isinf(end) else end for end in value)
-    return low if value[0] == value[1] else [low, high]

@@ -38,6 +38,11 @@ class Scope(NamedTuple):
         """Whether `other` is this scope or a narrower one."""
         return all(other.get(name) == value for name, value in self.labels)
 
+    def touches(self, other: "Scope") -> bool:
+        """Whether one of the two encloses the other, whoever speaks of them."""
+        mine, its = self.project(PARTS), other.project(PARTS)
+        return mine.encloses(its) or its.encloses(mine)
+
     def project(self, dimensions: Iterable[str]) -> "Scope":
         """The scope without the labels that are not in `dimensions`."""
         return _projected(self.labels, tuple(dimensions))

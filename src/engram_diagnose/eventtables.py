@@ -5,7 +5,8 @@ The tables of hardware events among the rule files: as plain values for those wh
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from engram_diagnose.collectors.parse.events import EventTable, TableProblem, checked_tables
+from engram_diagnose.collectors.parse.event_table import EventTable
+from engram_diagnose.collectors.parse.events import TableProblem, checked_tables
 from engram_diagnose.collectors.parse.pmu import TABLE_FACTS
 from engram_diagnose.engine.language.deferred import deferred_kind
 from engram_diagnose.engine.language.problem import Mark, Problem, Problems

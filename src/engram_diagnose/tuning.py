@@ -21,10 +21,10 @@ from engram_diagnose.engine.advice.learning import adjusted, learned
 from engram_diagnose.engine.advice.past import Past
 from engram_diagnose.engine.advice.record import Application, KeyChange, Prediction, Realised
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert
-from engram_diagnose.engine.explanation.document import iso
 from engram_diagnose.engine.explanation.verdict import verdict
 from engram_diagnose.engine.facts.catalogue import Dialect
 from engram_diagnose.engine.facts.fact import Fact, Value
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.problem import did_you_mean

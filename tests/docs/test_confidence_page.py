@@ -5,13 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from engram_diagnose.engine.diagnosis import Cause, Expert, Subject, expert
+from engram_diagnose.engine.diagnosis import Expert, Subject, expert
 from engram_diagnose.engine.facts.fact import Fact, point
 from engram_diagnose.engine.facts.scope import scope_of
 from engram_diagnose.engine.facts.unit import parse_quantity
 from engram_diagnose.engine.language.loader import load
 from engram_diagnose.engine.language.parser import parse_reference
 from engram_diagnose.engine.language.rule import STRENGTHS
+from engram_diagnose.engine.ranking.cause import Cause
 from engram_diagnose.rulebase import builtin_files
 
 CAUSE = "example.one-flush-per-store"

@@ -150,7 +150,7 @@ class Service(RuleBasedStateMachine):
 
     @rule()
     def somebody_releases_what_was_put_aside(self) -> None:
-        for one in self.store.parked():
+        for one in self.store.search(Search(state="parked")).items:
             assert self.store.release(one.incident.id)
 
     @rule()

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from engram_diagnose.collectors.parse.events import EventTable
+from engram_diagnose.collectors.parse.event_table import EventTable
 from engram_diagnose.collectors.parse.pmu import TABLE_FACTS
 from engram_diagnose.engine.language.problem import Problems
 from engram_diagnose.engine.language.schema import schema_problems

@@ -10,7 +10,7 @@ from made_sides import AFTER, BEFORE, INSTANCE, FakeLedger, Made, application, r
 
 from engram_diagnose.collectors.bundle import write_bundle
 from engram_diagnose.collectors.capture.answer import Answer
-from engram_diagnose.engine.explanation.document import iso
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.verification.figures import FigureError
 from engram_diagnose.verification.side import NothingToCompareError
 from engram_diagnose.verifying import Wish, verify_files

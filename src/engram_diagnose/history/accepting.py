@@ -9,15 +9,13 @@ end: Alertmanager tells of an alert only as it is.
 
 import hashlib
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from sqlite3 import Connection
-from typing import Final
-
-import msgspec
 
 from engram_diagnose.history import firing
+from engram_diagnose.history.cells import packed, text
 from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.history.records import Accepted, Grouping, Source
 
@@ -388,36 +386,3 @@ def _free_id(connection: Connection, key: str, at: float) -> str:
     while connection.execute("SELECT 1 FROM incidents WHERE id = ?", (incident_id(key, at, number),)).fetchone():
         number += 1
     return incident_id(key, at, number)
-
-
-# Cells
-
-
-def packed(items: Mapping[str, object]) -> str:
-    """A mapping as JSON, readable as it is unless it holds what is no text in UTF-8."""
-    try:
-        return _ENCODER.encode(items).decode()
-    except UnicodeEncodeError:
-        return json.dumps(items, sort_keys=True, separators=(",", ":"), allow_nan=False)
-
-
-_ENCODER: Final = msgspec.json.Encoder(order="sorted")
-
-
-def text(value: str) -> str:
-    """A text to list and to look for; what is not UTF-8 in it shows as an escape."""
-    return value if is_utf8(value) else value.encode("utf-8", "backslashreplace").decode()
-
-
-def is_utf8(value: str) -> bool:
-    """Whether it holds no half of a surrogate pair."""
-    try:
-        value.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def marks(items: Iterable[object]) -> str:
-    """As many question marks as items, for a query."""
-    return ", ".join("?" for _ in items)

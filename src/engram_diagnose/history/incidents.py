@@ -6,11 +6,11 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, Final
 
-from engram_diagnose.history import announcing, clock, jobs, outbox, reading, upkeep
+from engram_diagnose.history import announcing, clock, jobs, notes, outbox, reading, upkeep, uptime
 from engram_diagnose.history.accepting import accept
-from engram_diagnose.history.accepting import text as _shown
-from engram_diagnose.history.database import HistoryError, Store, let_shrink, open_database, usual_path
+from engram_diagnose.history.database import Store, let_shrink, open_database, usual_path
 from engram_diagnose.history.model import Alert, Finding, Incident, Job, Message, Notification
+from engram_diagnose.history.notes import MOST_NOTES, TooManyNotesError
 from engram_diagnose.history.records import (
     Accepted,
     Counts,
@@ -24,6 +24,7 @@ from engram_diagnose.history.records import (
     Page,
     Search,
     Source,
+    StoreError,
 )
 
 __all__ = [
@@ -50,24 +51,6 @@ __all__ = [
 _NAMED_BY: Final = "--database"
 _STATE_FOLDER: Final = "--database or ENGRAM_DIAGNOSE_STATE"
 """What names the file, for advice on another."""
-
-
-MOST_NOTES: Final = 200
-"""Notes of one incident; its page shows them all."""
-
-
-class StoreError(HistoryError):
-    """A database that cannot be read or written; the message names the file, the problem and the next step."""
-
-
-class TooManyNotesError(StoreError):
-    """An incident has as many notes as it may have; the message says what to do, and names no file."""
-
-    def __init__(self) -> None:
-        super().__init__(
-            f"this incident has {MOST_NOTES} notes, which is the most; write on where your team keeps its records",
-            by_entry=True,
-        )
 
 
 def open_incidents(path: Path | None = None, *, read_only: bool = False) -> "IncidentStore":
@@ -166,11 +149,6 @@ class IncidentStore(Store):
         """Queue a job that was put aside, to run at once and with no attempt counted; False where it was not."""
         with self._database.writing() as connection:
             return jobs.release(connection, incident)
-
-    def parked(self) -> tuple[Listed, ...]:
-        """The incidents whose job was put aside, newest first."""
-        with self._database.reading() as connection:
-            return reading.parked(connection)
 
     def job(self, id: str) -> Job | None:
         """The job of an incident."""
@@ -306,19 +284,12 @@ class IncidentStore(Store):
     def notes(self, id: str) -> tuple[Note, ...]:
         """What was written about an incident, oldest first."""
         with self._database.reading() as connection:
-            return reading.notes(connection, id)
+            return notes.notes(connection, id)
 
     def add_note(self, id: str, author: str, text: str, now: float) -> Note | None:
         """Keep a note; None where there is no such incident. Raises `TooManyNotesError` as well."""
         with self._database.writing() as connection:
-            (there,) = connection.execute("SELECT count(*) FROM notes WHERE incident = ?", (id,)).fetchone()
-            if there >= MOST_NOTES:
-                raise TooManyNotesError
-            cursor = connection.execute(
-                "INSERT INTO notes (incident, at, author, text) SELECT id, ?, ?, ? FROM incidents WHERE id = ?",
-                (now, _shown(author), _shown(text), id),
-            )
-            return Note(int(cursor.lastrowid or 0), now, _shown(author), _shown(text)) if cursor.rowcount else None
+            return notes.add_note(connection, id, author, text, now)
 
     def search(self, search: Search) -> Page:
         """The incidents asked for, newest first and without their alerts."""
@@ -355,13 +326,12 @@ class IncidentStore(Store):
     def seen_at(self) -> float | None:
         """When the service was last there to be told of alerts; None where it never was."""
         with self._database.reading() as connection:
-            row = connection.execute("SELECT seen_at FROM uptime").fetchone()
-            return None if row is None else float(row[0])
+            return uptime.seen_at(connection)
 
     def seen(self, now: float) -> None:
         """The service is there, and nothing before is left to be asked for."""
         with self._database.writing() as connection:
-            connection.execute("INSERT OR REPLACE INTO uptime (id, seen_at) VALUES (1, ?)", (now,))
+            uptime.seen(connection, now)
 
     # Upkeep
 

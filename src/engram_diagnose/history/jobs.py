@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from sqlite3 import Connection
 from typing import Any, Final
 
-from engram_diagnose.history.accepting import text
+from engram_diagnose.history.cells import text
 from engram_diagnose.history.model import Finding, Job
 
 JOB = "incident, state, attempts, not_before, token, error"

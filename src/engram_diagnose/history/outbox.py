@@ -9,7 +9,7 @@ from collections.abc import Collection, Iterable
 from sqlite3 import Connection
 from typing import get_args
 
-from engram_diagnose.history.accepting import packed, text
+from engram_diagnose.history.cells import packed, text
 from engram_diagnose.history.model import Channel, Message
 from engram_diagnose.history.records import NewMessage
 

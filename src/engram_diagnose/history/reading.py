@@ -10,11 +10,11 @@ from dataclasses import replace
 from sqlite3 import Connection
 from typing import Any, Final
 
-from engram_diagnose.history.accepting import marks
+from engram_diagnose.history.cells import marks
 from engram_diagnose.history.database import size_used
 from engram_diagnose.history.jobs import JOB, job_of
 from engram_diagnose.history.model import Alert, Finding, Incident
-from engram_diagnose.history.records import Counts, Listed, Mark, Moment, Note, Outline, Page, Search
+from engram_diagnose.history.records import Counts, Listed, Mark, Moment, Outline, Page, Search
 
 MOST: Final = 500
 """The incidents that one page has at most."""
@@ -119,12 +119,6 @@ def stored(connection: Connection, id: str, column: str) -> bytes | None:
     """The document or the bundle of a diagnosis."""
     row = connection.execute(f"SELECT {column} FROM diagnoses WHERE incident = ?", (id,)).fetchone()  # noqa: S608 -- ours
     return bytes(row[0]) if row else None
-
-
-def notes(connection: Connection, id: str) -> tuple[Note, ...]:
-    """What was written about an incident."""
-    rows = connection.execute("SELECT id, at, author, text FROM notes WHERE incident = ? ORDER BY at, id", (id,))
-    return tuple(Note(*row) for row in rows)
 
 
 # What happened
@@ -277,12 +271,6 @@ _SEARCH: Final = r"""
                       WHERE a.incident = i.id AND l.value LIKE :text ESCAPE '\'))
     ORDER BY i.id DESC LIMIT :limit
 """
-
-
-def parked(connection: Connection) -> tuple[Listed, ...]:
-    """The incidents whose job was put aside."""
-    rows = connection.execute("SELECT incident FROM jobs WHERE state = 'parked' ORDER BY incident DESC")
-    return listed(connection, [row[0] for row in rows])
 
 
 def open_findings(connection: Connection) -> tuple[tuple[Incident, Finding], ...]:

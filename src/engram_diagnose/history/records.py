@@ -1,5 +1,5 @@
 """
-What is asked of the incidents that are kept, and what is answered.
+What is asked of the incidents that are kept, and what is answered or raised.
 
 Times are seconds since the epoch.
 """
@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final, Literal, NamedTuple
 
+from engram_diagnose.history.database import HistoryError
 from engram_diagnose.history.model import Alert, Channel, Finding, Incident, Job
 
 Source = Literal["webhook", "reconciled"]
 
 EVERYTHING: Final = ""
 _SEVERITY: Final = "severity"
+
+
+class StoreError(HistoryError):
+    """A database that cannot be read or written; the message names the file, the problem and the next step."""
 
 
 @dataclass(frozen=True, slots=True)

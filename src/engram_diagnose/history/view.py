@@ -7,9 +7,9 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from engram_diagnose.engine.advice.record import Application, KeyChange, Prediction, Realised
-from engram_diagnose.engine.explanation.document import iso
 from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.engine.facts.fact import Value
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.engine.facts.unit import NUMBER, UNITS, Unit, format_value
 from engram_diagnose.history.ledger import Ledger
 from engram_diagnose.render.figures import count, instant, labels

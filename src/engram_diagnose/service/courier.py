@@ -12,7 +12,6 @@ from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Final
 
-from engram_diagnose.engine.language.rule import SEVERITIES
 from engram_diagnose.history.announcing import Places
 from engram_diagnose.history.incidents import IncidentStore, StoreError
 from engram_diagnose.history.model import Finding, Incident, Message
@@ -21,6 +20,7 @@ from engram_diagnose.service.announce import OwnAlert, alert_of, further_alert
 from engram_diagnose.service.lanes import Lane, delay, destination_of, lanes_of, made_at
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.outgoing import Refused
+from engram_diagnose.service.room import Room
 from engram_diagnose.service.services import Readers
 from engram_diagnose.service.settings import Settings
 from engram_diagnose.service.webhook import Webhook, WebhookTemplateError, minimal, rendered, template_of
@@ -73,9 +73,12 @@ class Courier:
         self._replaced = asyncio.Event()
         self._sending: set[int] = set()
         self._told: deque[float] = deque()
-        self._announced: set[str] = set()
-        self._has_begun = False
-        self._is_crowded = False
+        self._room = Room(
+            lambda question: self._readers.ask(question),
+            log,
+            most=lambda: self._settings.alertmanager.most_announced,
+            clock=clock,
+        )
 
     def wake(self) -> None:
         """There is a new message, or an incident was closed."""
@@ -129,7 +132,7 @@ class Courier:
                 try:
                     if (now := self._monotonic()) >= room_at:
                         room_at = now + _ROOM
-                        await self._let_go()
+                        await self._room.let_go()
                     await self._round(lanes, sending)
                 except StoreError as error:
                     self._log.error("messages cannot be read", error=str(error))
@@ -173,6 +176,14 @@ class Courier:
             self._sending -= {message.id for message in messages}
             self._woken.set()  # what came meanwhile does not wait for the next look
 
+    async def _with_room(self, lane: Lane, messages: Sequence[Message]) -> list[Message]:
+        """The messages that may be sent; where others wait for room, whoever is on call is told soon that there are."""
+        admitted = await self._room.admit(messages)
+        if len(admitted) < len(messages) and not lane.further:
+            lane.refresh_at = 0.0
+            lane.changed.set()
+        return admitted
+
     async def _unaddressed(self, messages: Sequence[Message]) -> None:
         """Messages to where the settings no longer lead."""
         refused = Refused(f"{destination_of(messages[0])} is no longer in the settings")
@@ -189,13 +200,13 @@ class Courier:
         refused = await to.post_alerts([alert for _, alert in told])
         if refused is None:
             self._recovered(lane)
-            self._now_announced(item[0] for item in found.values())
+            self._room.now_announced(item[0] for item in found.values())
             await self._done(message for message, _ in told)
         elif refused.rejected and len(told) > 1:
             for message, alert in told:
                 refused = await to.post_alerts([alert])
                 if refused is None:
-                    self._now_announced([found[message.incident][0]])
+                    self._room.now_announced([found[message.incident][0]])
                 await self._settle(lane, [message], refused)
         else:
             await self._settle(lane, [message for message, _ in told], refused)
@@ -300,52 +311,6 @@ class Courier:
             self._log.info("destination can be reached again", destination=lane.name, failures=lane.failures)
         lane.failures, lane.not_before, lane.error = 0, 0.0, ""
 
-    # Places
-
-    async def _places(self) -> Places:
-        """The open incidents that are announced; what is announced stays so until it closes."""
-        most = self._settings.alertmanager.most_announced
-        if not self._has_begun:
-            told: frozenset[str] = await self._readers.ask(lambda store: store.told())
-            self._announced |= told
-            self._has_begun = True
-        before = frozenset(self._announced)
-        found: Places = await self._readers.ask(lambda store: store.places(most, before, SEVERITIES))
-        self._announced -= before - found.kept
-        self._say_crowded(found)
-        return found
-
-    async def _with_room(self, lane: Lane, messages: Sequence[Message]) -> list[Message]:
-        """The messages that may be sent; the others, whose incidents have no place, are put out of the way."""
-        placed = frozenset((await self._places()).ids)
-        others = {message.incident for message in messages} - placed
-        if not others:
-            return list(messages)
-        crowded = await self._readers.ask(lambda store: store.still_open(others))
-        held = [message.id for message in messages if message.incident in crowded]
-        if held:
-            why = f"waits for room: {self._settings.alertmanager.most_announced} alerts are announced at a time"
-            await self._readers.ask(lambda store: store.hold(held, why))
-            if not lane.further:  # whoever is on call is told soon that there are more
-                lane.refresh_at = 0.0
-                lane.changed.set()
-        return [message for message in messages if message.incident not in crowded]
-
-    async def _let_go(self) -> None:
-        """Let go the messages for which there is room by now, and those of incidents that closed meanwhile."""
-        if await self._readers.ask(lambda store: store.is_holding()):
-            places, now = await self._places(), self._clock()
-            await self._readers.ask(lambda store: store.let_go(places.ids, now))
-
-    def _now_announced(self, incidents: Iterable[Incident]) -> None:
-        self._announced |= {incident.id for incident in incidents if incident.state == "open"}
-
-    def _say_crowded(self, places: Places) -> None:
-        if places.left_out and not self._is_crowded:
-            number = sum(one.number for one in places.left_out)
-            self._log.warning("more incidents are open than are announced", announced=len(places.ids), others=number)
-        self._is_crowded = bool(places.left_out)
-
     # Our open alerts
 
     @property
@@ -375,7 +340,7 @@ class Courier:
         """
         assert isinstance(lane.to, Alertmanager)  # noqa: S101 -- only these are kept up
         since = self._clock() - self._settings.alertmanager.resolve_after_seconds - self._refresh_seconds
-        places = await self._places() if everything else Places()
+        places = await self._room.places() if everything else Places()
         closed = await self._readers.ask(lambda store: store.ended(since))
         fresh = [id for id in closed if id not in lane.settled][:_CLOSED_AT_ONCE]
         found = await self._readers.ask(lambda store: store.opened([*places.ids, *fresh]))
@@ -390,7 +355,7 @@ class Courier:
             return False
         if posted:
             self._recovered(lane)
-        self._now_announced(incident for incident, _ in found)
+        self._room.now_announced(incident for incident, _ in found)
         lane.settled = (lane.settled & set(closed)) | set(fresh)
         lane.further = further if everything else lane.further
         return True

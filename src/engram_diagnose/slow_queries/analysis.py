@@ -11,10 +11,11 @@ from engram_diagnose.collectors.instances import USUAL_DIALECT
 from engram_diagnose.collectors.prometheus.lexer import format_duration
 from engram_diagnose.engine.comparison.policy import Windows
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert
-from engram_diagnose.engine.explanation.document import document, iso
+from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.explanation.wording import fact_text
 from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect
 from engram_diagnose.engine.facts.fact import Fact
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.engine.facts.scope import Scope
 from engram_diagnose.engine.facts.unit import UNITS, format_value
 from engram_diagnose.engine.language.comparison_reader import read_comparison

@@ -8,9 +8,9 @@ from typing import Any, Final
 from engram_diagnose.engine.advice.record import VERDICTS, Application, KeyChange
 from engram_diagnose.engine.comparison.effect import Effect
 from engram_diagnose.engine.comparison.load import Load, Measured
-from engram_diagnose.engine.explanation.document import iso
 from engram_diagnose.engine.explanation.wording import fact_text
 from engram_diagnose.engine.facts.catalogue import Catalogue
+from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.engine.facts.unit import UNITS, Unit, format_value
 from engram_diagnose.verification.comparing import Compared, Comparison
 from engram_diagnose.verification.next_steps import next_steps

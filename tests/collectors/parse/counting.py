@@ -8,7 +8,8 @@ from typing import Any
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.event_tables import CountTable, Cpu, table_for
 from engram_diagnose.collectors.capture.perf_plan import Round, rounds
-from engram_diagnose.collectors.parse.events import EventTable, read_tables
+from engram_diagnose.collectors.parse.event_table import EventTable
+from engram_diagnose.collectors.parse.events import read_tables
 from engram_diagnose.collectors.parse.pmu import TABLE_FACTS
 from engram_diagnose.engine.language.problem import Problems
 from engram_diagnose.engine.language.source import parse_document, plain

@@ -16,7 +16,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from engram_diagnose.collectors.capture.event_tables import Cpu, parse_cpu, table_for
-from engram_diagnose.collectors.parse.events import EventTable, EventTableError, checked_tables, read_tables
+from engram_diagnose.collectors.parse.event_table import EventTable
+from engram_diagnose.collectors.parse.events import EventTableError, checked_tables, read_tables
 from engram_diagnose.collectors.parse.pmu import TABLE_FACTS, facts_of_pmu
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status
 from engram_diagnose.rulebase import load_rules

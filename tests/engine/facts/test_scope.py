@@ -50,3 +50,17 @@ def test_narrowing_puts_the_new_labels_over_the_old(scope: Scope, other: Scope) 
 def test_a_label_that_is_not_there_has_no_value() -> None:
     assert scope_of({"operation": "store"}).get("operation") == "store"
     assert scope_of({"operation": "store"}).get("space") is None
+
+
+@given(SCOPES, SCOPES)
+def test_scopes_touch_where_one_encloses_the_other(a: Scope, b: Scope) -> None:
+    plain_a, plain_b = (scope.project(set(DIMENSIONS) - {"alert"}) for scope in (a, b))
+    assert plain_a.touches(plain_b) == (plain_a.encloses(plain_b) or plain_b.encloses(plain_a))
+    assert a.touches(b) == b.touches(a)
+
+
+def test_what_two_alerts_say_of_one_place_touches() -> None:
+    first = scope_of({"operation": "store", "alert": "Slow"})
+    assert first.touches(scope_of({"alert": "Down"}))
+    assert first.touches(scope_of({"operation": "store", "alert": "Down"}))
+    assert not first.touches(scope_of({"operation": "recall", "alert": "Slow"}))

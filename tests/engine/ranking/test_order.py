@@ -4,11 +4,12 @@ from collections.abc import Iterable, Sequence
 
 import pytest
 
-from engram_diagnose.engine.diagnosis import Cause, Diagnosis, Subject, expert
+from engram_diagnose.engine.diagnosis import Diagnosis, Subject, expert
 from engram_diagnose.engine.facts.fact import Fact, Status, point
 from engram_diagnose.engine.facts.scope import INSTANCE, scope_of
 from engram_diagnose.engine.language.loader import load
 from engram_diagnose.engine.language.problem import RuleBaseError
+from engram_diagnose.engine.ranking.cause import Cause
 
 CATALOGUE = """
 schema: engram-diagnose/catalogue/v1
