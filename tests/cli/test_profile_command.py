@@ -102,12 +102,20 @@ def test_a_folder_that_cannot_be_made_is_said_with_the_next_step(tmp_path):
     assert "name another --directory" in done.output
 
 
-def test_where_nothing_is_found_no_folder_is_left(tmp_path):
+def test_where_the_process_is_gone_the_files_say_so(tmp_path):
     folder = tmp_path / "files"
     done = run("--pid", "4194304", "-d", str(folder))
-    assert "Traceback" not in done.output
-    if done.exit_code == 3:
-        assert "nothing" in done.output or folder.exists()
+    assert done.exit_code == 3
+    assert "there is no process 4194304" in done.output
+    assert sorted(path.name for path in folder.iterdir()) == ["profile.bundle", "report.html", "report.md"]
+
+
+def test_wrong_use_leaves_no_folder(tmp_path):
+    folder = tmp_path / "files"
+    done = run("--config", str(tmp_path / "nowhere.toml"), "-d", str(folder))
+    assert done.exit_code == 2
+    assert "there is no file" in done.output
+    assert not folder.exists()
 
 
 def test_a_bundle_without_a_profile_shows_what_it_has():

@@ -21,8 +21,10 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
-from engram_diagnose.history.incidents import Grouping, IncidentStore, open_incidents
-from engram_diagnose.history.model import Alert, Finding, Notification
+from watching import GROUPING, until
+
+from engram_diagnose.history.incidents import IncidentStore, Search, open_incidents
+from engram_diagnose.history.model import Alert, Finding, Incident, Notification
 from engram_diagnose.service.announce import messages_for
 from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.log import Log
@@ -186,22 +188,11 @@ def _answers(url: str) -> bool:
         return False
 
 
-def until(happens: Callable[[], Any], what: str, *, seconds: float = 20) -> None:
-    deadline = time.monotonic() + seconds
-    while not happens():
-        if time.monotonic() > deadline:
-            raise TimeoutError(f"waited {seconds:g} s for {what}")
-        time.sleep(0.02)
-
-
 async def eventually(happens: Callable[[], Any], what: str, *, seconds: float = 20) -> None:
     await asyncio.to_thread(until, happens, what, seconds=seconds)
 
 
 # Incidents
-
-
-GROUPING = Grouping(labels=(), window=600)
 
 
 class Book:
@@ -247,6 +238,11 @@ class Book:
     def counts(self) -> Any:
         with self.open() as store:
             return store.counts()
+
+    def incidents(self) -> list[Incident]:
+        """Every incident with its alerts, newest first."""
+        with self.open() as store:
+            return [one for item in store.search(Search(limit=200)).items if (one := store.incident(item.incident.id))]
 
     def events(self) -> list[dict[str, Any]]:
         return [json.loads(line) for line in self.said.getvalue().splitlines()]

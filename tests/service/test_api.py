@@ -303,4 +303,4 @@ def test_a_page_of_another_site_cannot_have_it_tried_again(here: Site) -> None:
     here.park(id, "killed")
     for headers in ({"origin": "http://evil.example"}, {"sec-fetch-site": "cross-site"}):
         assert here.browser().post(f"{BASE}/{id}/retry", headers=headers).status_code == 403
-    assert len(here.store.parked()) == 1
+    assert here.store.counts().parked == 1

@@ -5,7 +5,7 @@ import json
 import shutil
 import subprocess
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
@@ -13,8 +13,7 @@ from urllib.parse import parse_qs
 import pytest
 from places import GROUPING, Answer, Book, Got, free_port, place, until
 
-from engram_diagnose.history.incidents import Search
-from engram_diagnose.history.model import Alert, Incident, Notification
+from engram_diagnose.history.model import Alert, Notification
 from engram_diagnose.service.commit import GroupCommit
 from engram_diagnose.service.missed import is_matchers
 from engram_diagnose.service.reconcile import Reconciler
@@ -23,19 +22,6 @@ from engram_diagnose.service.settings import Alertmanager, Incidents, Prometheus
 NOW = 1_800_000_000.0
 DOWN = NOW - 1800
 """Half an hour without the service."""
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Book:
-    return Book(tmp_path / "history.db")
-
-
-@pytest.fixture
-def commit(book: Book) -> Iterator[GroupCommit]:
-    writer = GroupCommit(book.open, GROUPING)
-    writer.start()
-    yield writer
-    writer.stop()
 
 
 def settings_of(url: str, *missed: str) -> Settings:
@@ -72,11 +58,6 @@ def seen_at(book: Book) -> float | None:
         return store.seen_at()
 
 
-def incidents(book: Book) -> list[Incident]:
-    with book.open() as store:
-        return [one for item in store.search(Search(limit=200)).items if (one := store.incident(item.incident.id))]
-
-
 def series(begin: float, end: float, name: str = "EngramDown", **labels: str) -> dict[str, Any]:
     """`ALERTS` of one alert, evaluated every 15 s."""
     metric = {"__name__": "ALERTS", "alertstate": "firing", "alertname": name, "instance": "engram-1", **labels}
@@ -107,7 +88,7 @@ def test_an_alert_that_fired_and_ended_meanwhile_has_its_incident_which_is_close
     seen(book)
     with place(prometheus(series(DOWN + 300, DOWN + 600))) as at:
         assert looked_back(book, commit, settings_of(at.url), NOW, NOW + 60) == [1, 0]
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert (incident.state, incident.at, incident.closed_at) == ("closed", DOWN + 300, DOWN + 600)
     assert [(alert.name, alert.status) for alert in incident.alerts] == [("EngramDown", "resolved")]
     with book.open() as store:
@@ -142,7 +123,7 @@ def test_what_others_tell_of_and_what_is_not_to_be_diagnosed_is_left_out(
     seen(book)
     with place(prometheus(one)) as at:
         assert looked_back(book, commit, settings_of(at.url)) == [0]
-    assert incidents(book) == []
+    assert book.incidents() == []
 
 
 def test_an_alert_that_the_webhook_brought_with_further_labels_is_known(book: Book, commit: GroupCommit) -> None:
@@ -224,7 +205,7 @@ def test_a_real_prometheus_tells_of_an_alert_that_fired_and_ended(
         until(lambda: alerts_of(url), "the alert", seconds=30)
         until(lambda: not alerts_of(url), "its end", seconds=30)
         assert looked_back(book, commit, settings_of(url, 'component="engram"'), time.time()) == [1]
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert incident.state == "closed"
     assert incident.instance == "engram-1"
     assert incident.closed_at is not None

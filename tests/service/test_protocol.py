@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from half_open import half_open
 
 HALF = b"POST /api/v1/alerts HTTP/1.1\r\nHost: localhost\r\nContent-Length: 1000\r\n"
 ALERT = json.dumps(
@@ -152,27 +153,15 @@ def refused_after(connection: socket.socket, piece: bytes, *, pause: float) -> f
 @pytest.mark.parametrize("loop", ["uvloop", "asyncio"])
 def test_1500_half_open_connections_with_1024_descriptors_keep_nobody_out_for_long(start: Start, loop: str) -> None:
     service = start(descriptors=1024, BARE_SERVICE_LOOP=loop)
-    half_open = []
-    for _ in range(1500):
-        connection = socket.socket()
-        connection.setblocking(False)
-        connection.connect_ex(("127.0.0.1", service.port))
-        half_open.append(connection)
-    for connection in half_open:
-        try:
-            connection.send(HALF)
-        except OSError:
-            continue
-    begun = time.monotonic()
-    while time.monotonic() - begun < 10:
-        try:
-            if service.post()[0] == 202:
-                break
-        except (OSError, http.client.HTTPException):
-            time.sleep(0.05)
-    took = time.monotonic() - begun
-    for connection in half_open:
-        connection.close()
+    with half_open(service.port, 1500, HALF):
+        begun = time.monotonic()
+        while time.monotonic() - begun < 10:
+            try:
+                if service.post()[0] == 202:
+                    break
+            except (OSError, http.client.HTTPException):
+                time.sleep(0.05)
+        took = time.monotonic() - begun
     assert took < 10
 
 

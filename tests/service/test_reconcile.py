@@ -3,7 +3,7 @@
 import asyncio
 import json
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from places import GROUPING, Answer, Book, Got, alertmanager, eventually, free_port, place, sending, until
 
-from engram_diagnose.history.incidents import Accepted, Search
+from engram_diagnose.history.incidents import Accepted
 from engram_diagnose.history.model import Incident, Notification
 from engram_diagnose.service.commit import Full, GroupCommit
 from engram_diagnose.service.courier import Courier
@@ -23,19 +23,6 @@ from engram_diagnose.service.times import instant
 QUICK = Login(timeout_seconds=1)
 LONG_AGO = "2020-01-01T00:00:00.000Z"
 REPLICAS = frozenset({"replica"})
-
-
-@pytest.fixture
-def book(tmp_path: Path) -> Book:
-    return Book(tmp_path / "history.db")
-
-
-@pytest.fixture
-def commit(book: Book) -> Iterator[GroupCommit]:
-    writer = GroupCommit(book.open, GROUPING)
-    writer.start()
-    yield writer
-    writer.stop()
 
 
 def settings_of(*urls: str, **about: Any) -> Settings:
@@ -88,11 +75,6 @@ def rounds(book: Book, commit: Any, settings: Settings, number: int = 1, **about
     return accepted
 
 
-def incidents(book: Book) -> list[Incident]:
-    with book.open() as store:
-        return [one for item in store.search(Search(limit=200)).items if (one := store.incident(item.incident.id))]
-
-
 def taken(body: bytes) -> Notification:
     """What the webhook takes in of a body."""
     return parse_notification(body, replica_labels=REPLICAS).notification
@@ -112,7 +94,7 @@ def firing(incident: Incident) -> list[str]:
 def test_an_alert_that_never_arrived_opens_its_incident_once(book: Book, commit: GroupCommit) -> None:
     with place(api([listed()])) as at:
         accepted = rounds(book, commit, settings_of(at.url), 3)
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert [(one.opened, one.incidents) for one in accepted] == [(1, (incident.id,))]
     assert firing(incident) == ["WALLagHigh"]
     with book.open() as store:
@@ -133,14 +115,14 @@ def test_an_alert_that_the_webhook_brings_later_is_not_new_either(book: Book, co
     with place(api([alert])) as at:
         rounds(book, commit, settings_of(at.url))
     by_webhook(book, alert)
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert len(incident.alerts) == 1
 
 
 def test_what_two_replicas_list_is_one_incident(book: Book, commit: GroupCommit) -> None:
     with place(api([listed(replica="a")])) as one, place(api([listed(replica="b", ago=27)])) as two:
         rounds(book, commit, settings_of(one.url, two.url), 2)
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert len(incident.alerts) == 1
 
 
@@ -151,7 +133,7 @@ def test_of_two_replicas_that_never_arrived_one_s_resolution_leaves_the_other_fi
     with place(api([one, two])) as at:
         rounds(book, commit, settings_of(at.url))
     by_webhook(book, {**one, "endsAt": instant(time.time())}, status="resolved")
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert (incident.state, firing(incident)) == ("open", ["WALLagHigh"])
 
 
@@ -164,13 +146,13 @@ def test_our_own_ignored_silenced_foreign_and_malformed_ones_are_not_taken_in(
 ) -> None:
     with place(api([alert, listed("HighErrorRate")])) as at:
         rounds(book, commit, settings_of(at.url), 2)
-    assert [alert.name for incident in incidents(book) for alert in incident.alerts] == ["HighErrorRate"]
+    assert [alert.name for incident in book.incidents() for alert in incident.alerts] == ["HighErrorRate"]
 
 
 def test_without_a_receiver_in_the_settings_everything_is_taken_in(book: Book, commit: GroupCommit) -> None:
     with place(api([listed(receiver="others")])) as at:
         rounds(book, commit, settings_of(at.url, receiver=""))
-    assert len(incidents(book)) == 1
+    assert len(book.incidents()) == 1
 
 
 def test_what_fires_no_more_is_resolved_and_its_incident_closed(book: Book, commit: GroupCommit) -> None:
@@ -178,7 +160,7 @@ def test_what_fires_no_more_is_resolved_and_its_incident_closed(book: Book, comm
     by_webhook(book, listed("HighErrorRate", instance="engram-2"))
     with place(api([listed("HighErrorRate", instance="engram-2")])) as at:
         (accepted,) = rounds(book, commit, settings_of(at.url), 2)
-    by_instance = {incident.instance: incident for incident in incidents(book)}
+    by_instance = {incident.instance: incident for incident in book.incidents()}
     assert by_instance["engram-1"].state == "closed"
     assert by_instance["engram-2"].state == "open"
     assert accepted.closed == (by_instance["engram-1"].id,)
@@ -188,7 +170,7 @@ def test_a_silence_does_not_end_an_incident(book: Book, commit: GroupCommit) -> 
     by_webhook(book, listed())
     with place(api([listed(state="suppressed")])) as at:
         rounds(book, commit, settings_of(at.url))
-    assert [incident.state for incident in incidents(book)] == ["open"]
+    assert [incident.state for incident in book.incidents()] == ["open"]
 
 
 @pytest.mark.parametrize("other", [Answer(500), Answer(200, b"{}"), Answer(302, headers={"Location": "/"})])
@@ -198,7 +180,7 @@ def test_while_one_of_them_does_not_answer_nothing_counts_as_over_and_what_is_ne
     by_webhook(book, listed())
     with place(api([listed("HighErrorRate", instance="engram-2")])) as at, place(lambda _: other) as broken:
         rounds(book, commit, settings_of(at.url, broken.url), 2)
-    assert {incident.instance: incident.state for incident in incidents(book)} == {
+    assert {incident.instance: incident.state for incident in book.incidents()} == {
         "engram-1": "open",
         "engram-2": "open",
     }
@@ -210,9 +192,9 @@ def test_one_that_has_just_started_knows_of_nothing_yet(book: Book, commit: Grou
     by_webhook(book, listed())
     with place(api([], started=instant(time.time() - 100))) as at:
         rounds(book, commit, settings_of(at.url))
-        assert [incident.state for incident in incidents(book)] == ["open"]
+        assert [incident.state for incident in book.incidents()] == ["open"]
         rounds(book, commit, settings_of(at.url), clock=lambda: time.time() + 250)
-    assert [incident.state for incident in incidents(book)] == ["closed"]
+    assert [incident.state for incident in book.incidents()] == ["closed"]
 
 
 def test_an_alert_that_arrives_while_alertmanager_is_asked_is_not_taken_for_one_that_is_over(
@@ -227,7 +209,7 @@ def test_an_alert_that_arrives_while_alertmanager_is_asked_is_not_taken_for_one_
 
     with place(answer) as at:
         rounds(book, commit, settings_of(at.url))
-    assert [incident.state for incident in incidents(book)] == ["open"]
+    assert [incident.state for incident in book.incidents()] == ["open"]
 
 
 def test_a_receiver_that_is_not_there_is_said_to_be(book: Book, commit: GroupCommit) -> None:
@@ -258,7 +240,7 @@ def test_a_writer_without_room_costs_a_round_and_no_alert(book: Book, commit: Gr
         async def reconciled() -> None:
             reconciler = Reconciler(settings_of(at.url), book.open, Busy(), book.log)
             task = asyncio.create_task(reconciler.run())
-            await eventually(lambda: incidents(book), "the incident")
+            await eventually(lambda: book.incidents(), "the incident")
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -279,7 +261,7 @@ def test_other_settings_count_at_once(book: Book, commit: GroupCommit) -> None:
             task = asyncio.create_task(reconciler.run())
             await asyncio.sleep(0.1)
             reconciler.use(settings_of(at.url))
-            await eventually(lambda: incidents(book), "the incident", seconds=5)
+            await eventually(lambda: book.incidents(), "the incident", seconds=5)
             task.cancel()
             with suppress(asyncio.CancelledError):
                 await task
@@ -303,13 +285,13 @@ def test_an_alert_whose_webhook_was_never_delivered_is_found_and_ends(
         until(lambda: len(real.alerts()) == 3, "the alerts")
         until(lambda: real.alerts(alertname="SilencedOne")[0]["status"]["state"] == "suppressed", "the silence")
         rounds(book, commit, settings_of(real.url), 2, settled=0.0)
-        (incident,) = incidents(book)
+        (incident,) = book.incidents()
         assert firing(incident) == ["RecallLatencyHigh"]
         assert abs(incident.at - (time.time() - 120)) < 20
         real.fire(labels, seconds_ago=120, lasts=-1)
         until(lambda: not real.alerts(alertname="RecallLatencyHigh"), "the end")
         rounds(book, commit, settings_of(real.url), settled=0.0)
-    assert [incident.state for incident in incidents(book)] == ["closed"]
+    assert [incident.state for incident in book.incidents()] == ["closed"]
 
 
 @pytest.mark.server
@@ -321,7 +303,7 @@ def test_what_the_webhook_brings_and_what_the_api_lists_is_one_alert(
         until(hook.told, "the webhook")
         commit.submit(taken(hook.told()[0].body), time.time()).result(5)
         assert rounds(book, commit, settings_of(real.url), 2, settled=0.0) == []
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert len(incident.alerts) == 1
 
 
@@ -345,7 +327,7 @@ def test_a_pair_of_alertmanagers_makes_one_incident_by_webhook_and_by_reconcilia
         time.sleep(1.5)
         for got in hook.told():
             commit.submit(taken(got.body), time.time()).result(5)
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert len(incident.alerts) == 1
     assert incident.state == "open"
 
@@ -375,5 +357,5 @@ def test_our_own_alert_never_comes_back_as_an_incident(book: Book, commit: Group
         for got in hook.told():
             kept = without(taken(got.body))
             assert ours(got) == (kept.alerts == ())
-    (incident,) = incidents(book)
+    (incident,) = book.incidents()
     assert {alert.name for alert in incident.alerts} == {"WALLagHigh"}

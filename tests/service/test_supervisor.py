@@ -18,7 +18,7 @@ import pytest
 from replayed import CAUSE, replaying
 from watching import accept
 
-from engram_diagnose.history.incidents import IncidentStore, StoreError, open_incidents
+from engram_diagnose.history.incidents import IncidentStore, Search, StoreError, open_incidents
 from engram_diagnose.history.model import JobState
 from engram_diagnose.service.log import Log
 from engram_diagnose.service.reading import SettingsError, read_settings
@@ -170,7 +170,7 @@ async def test_a_job_that_kills_its_worker_is_put_aside_and_the_others_go_on(dat
         assert "it was killed by SIGABRT" in error
         assert stage.supervisor.state.parked == 1
         assert "Fatal Python error: Aborted" in stage.logged("worker ended")[0]["said"]
-        assert [listed.incident.id for listed in stage.store.parked()] == [poison]
+        assert [listed.incident.id for listed in stage.store.search(Search(state="parked")).items] == [poison]
 
 
 @in_a_loop

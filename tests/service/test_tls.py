@@ -16,6 +16,7 @@ from typing import Any
 
 import httpx
 import pytest
+from half_open import half_open
 
 PROGRAM = [sys.executable, "-c", "from engram_diagnose.cli import main; main()"]
 DEADLINE = 1.0
@@ -122,28 +123,15 @@ def test_1500_greetings_that_do_not_end_keep_nobody_out_and_hold_no_more_than_th
     served: Served, greeting: bytes
 ) -> None:
     """They are connections like others: a new caller takes the place of the one that has waited longest."""
-    waiting = []
-    for _ in range(1500):
-        one = socket.socket()
-        one.setblocking(False)
-        one.connect_ex(("127.0.0.1", served.port))
-        waiting.append(one)
-    for one in waiting:
-        try:
-            one.send(greeting)
-        except OSError:
-            continue
-    held, begun, served_it = 0, time.monotonic(), False
-    try:
+    held, served_it = 0, False
+    with half_open(served.port, 1500, greeting):
+        begun = time.monotonic()
         while time.monotonic() < begun + 10 and not (served_it and time.monotonic() > begun + 0.8 * DEADLINE):
             held = max(held, len(os.listdir(f"/proc/{served.process.pid}/fd")))
             try:
                 served_it |= served.post().status_code == 202
             except httpx.HTTPError:
                 time.sleep(0.05)
-    finally:
-        for one in waiting:
-            one.close()
     assert served_it
     assert held < CONNECTIONS + 100, "descriptors that the database may need"
 

@@ -20,7 +20,7 @@ def accept(store: IncidentStore, *instances: str) -> list[str]:
     return [incident for accepted in found for incident in accepted.incidents]
 
 
-def until(happens: Callable[[], bool], what: str, *, seconds: float = 20) -> None:
+def until(happens: Callable[[], object], what: str, *, seconds: float = 20) -> None:
     """Wait for something, or raise `TimeoutError` that says what for."""
     deadline = time.monotonic() + seconds
     while not happens():

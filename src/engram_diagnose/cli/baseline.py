@@ -6,39 +6,22 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from engram_diagnose.cli.options import (
-    login_options,
-    progress,
-    refuse_beside_bundle,
-    request_of,
-    rules_option,
-    say,
-    source_options,
-    target_set_option,
-    together,
-)
+from engram_diagnose.cli.options import bundle_of, bundle_or_collection, progress, say
 from engram_diagnose.cli.output import NOT_COLLECTED, NOT_MEASURED
 from engram_diagnose.cli.verify import CODES, assume_option, form_options, print_verification
 
 if TYPE_CHECKING:
     from engram_diagnose.collectors.bundle_format import Bundle
 
-_HELP = {"help_option_names": ["-h", "--help"]}
-_sources = together(
-    click.option("--bundle", metavar="FILE", help="Take this bundle instead of collecting."),
-    source_options,
-    login_options,
-    target_set_option,
-    rules_option,
-)
+_sources = bundle_or_collection("Take this bundle instead of collecting.")
 
 
-@click.group(context_settings=_HELP)
+@click.group()
 def command() -> None:
     """Save a good day; compare with it later."""
 
 
-@command.command("save", context_settings=_HELP)
+@command.command("save")
 @click.argument("name", required=False)
 @click.option("--output", "-o", default="", metavar="FILE", help="Keep it there, and under no name.")
 @click.option("--replace", is_flag=True, help="Replace the baseline that is there.")
@@ -65,11 +48,11 @@ def save(ctx: click.Context, /, name: str | None, output: str, replace: bool, bu
     say(f"hold a later day against it with: engram-diagnose baseline compare {name or path}")
 
 
-@command.command("list", context_settings=_HELP)
+@command.command("list")
 def list_() -> None:
     """List the saved baselines."""
     from engram_diagnose.baselines import saved_baselines
-    from engram_diagnose.engine.explanation.document import iso
+    from engram_diagnose.engine.facts.instant import iso
     from engram_diagnose.render.neutral import visible
 
     found = saved_baselines()
@@ -81,7 +64,7 @@ def list_() -> None:
         say("no baseline is saved; save one with: engram-diagnose baseline save NAME")
 
 
-@command.command("compare", context_settings=_HELP)
+@command.command("compare")
 @click.argument("name")
 @assume_option
 @_sources
@@ -107,9 +90,8 @@ def compare(ctx: click.Context, /, name: str, assumed: bool, bundle: str | None,
 
 
 def _collected(ctx: click.Context, bundle: str | None, packs: tuple[Path, ...], collection: dict[str, Any]) -> "Bundle":
-    from engram_diagnose.diagnosing import collect_bundle, read_bundle
+    from engram_diagnose.diagnosing import collect_bundle
 
-    if bundle:
-        refuse_beside_bundle(ctx, set(collection) - {"target_set"})
-        return read_bundle(bundle)
-    return collect_bundle(request_of({**collection}), packs, say=say, progress=progress)
+    return bundle_of(
+        ctx, bundle, collection, lambda request: collect_bundle(request, packs, say=say, progress=progress)
+    )

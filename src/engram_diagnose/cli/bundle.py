@@ -8,15 +8,13 @@ import click
 from engram_diagnose.cli.options import redact_label_option, say
 from engram_diagnose.cli.output import refuse_overwriting
 
-_HELP = {"help_option_names": ["-h", "--help"]}
 
-
-@click.group(context_settings=_HELP)
+@click.group()
 def command() -> None:
     """Look into a bundle, check it, redact it."""
 
 
-@command.command("show", context_settings=_HELP)
+@command.command("show")
 @click.argument("file")
 @click.option("--answer", "name", metavar="NAME", help="Print this raw answer instead, such as /proc/PID/stat.")
 @click.option("--number", type=click.IntRange(min=1), help="Which of several answers of that name; the last otherwise.")
@@ -52,7 +50,7 @@ def _print_raw(body: str | None, name: str) -> None:
         sys.stdout.buffer.write(body.encode("utf-8", "surrogateescape"))
 
 
-@command.command("check", context_settings=_HELP)
+@command.command("check")
 @click.argument("file")
 @click.option("--sha256", "expected", metavar="HEX", help="What whoever collected it was told it is.")
 def check(file: str, expected: str | None) -> None:
@@ -72,7 +70,7 @@ def check(file: str, expected: str | None) -> None:
     click.echo(f"{file}: whole, {len(bundle.answers)} answers, sha256 {digest}")
 
 
-@command.command("redact", context_settings=_HELP)
+@command.command("redact")
 @click.argument("file")
 @click.option("--output", "-o", required=True, metavar="FILE", help="Write the redacted bundle there.")
 @redact_label_option

@@ -6,24 +6,12 @@ from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import (
-    login_options,
-    progress,
-    redact_label_option,
-    request_of,
-    rules_option,
-    say,
-    source_options,
-    target_set_option,
-)
+from engram_diagnose.cli.options import collection_options, progress, redact_label_option, request_of, say
 from engram_diagnose.cli.output import NOT_COLLECTED, refuse_overwriting, write_text
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@source_options
-@login_options
-@target_set_option
-@rules_option
+@click.command()
+@collection_options
 @click.option("--output", "-o", default="", metavar="FILE", help="Write the bundle there; stdout otherwise.")
 @click.option("--redact", is_flag=True, help="Replace names of hosts, spaces and paths by stable pseudonyms.")
 @redact_label_option

@@ -21,7 +21,7 @@ Next: engram-diagnose explain storage.wal-write-amplification  why so sure
 """
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.option("--format", "form", type=click.Choice(DIAGNOSIS_FORMATS), default="text", show_default=True)
 @click.option("--verbose", "-v", is_flag=True, help="Show everything that could not be tested, and why.")
 @click.option(

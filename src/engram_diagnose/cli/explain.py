@@ -9,7 +9,7 @@ from engram_diagnose.cli.options import rules_option, say
 from engram_diagnose.cli.output import text_width
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.argument("name")
 @click.option("--bundle", metavar="FILE", help="The bundle that was diagnosed; the bundled example incident otherwise.")
 @rules_option

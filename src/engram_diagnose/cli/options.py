@@ -5,13 +5,17 @@ Options that several commands share, and what they come to.
 import functools
 import re
 import sys
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 from urllib.parse import urlsplit
 
 import click
+
+if TYPE_CHECKING:
+    from engram_diagnose.collectors.bundle_format import Bundle
+    from engram_diagnose.collectors.gather import Request
 
 Command = TypeVar("Command", bound=Callable[..., Any])
 
@@ -211,7 +215,42 @@ target_set_option = named_option(
 )
 
 
-def request_of(values: dict[str, Any]) -> Any:
+collection_options = together(source_options, login_options, target_set_option, rules_option)
+"""What a diagnosis is collected from, what it is held to, and by which rules."""
+
+
+def bundle_or_collection(help: str, *, targets: bool = True) -> Callable[[Command], Command]:
+    """
+    `--bundle`, and everything that says what to collect instead; see `bundle_of` for what they come to.
+
+    Without `targets` there is no `--targets`: for what holds the server to none.
+    """
+    bundle_option = click.option("--bundle", metavar="FILE", help=help)
+    beside = collection_options if targets else together(source_options, login_options, rules_option)
+    return together(bundle_option, beside)
+
+
+def bundle_of(
+    ctx: click.Context, bundle: str | None, collection: Mapping[str, Any], collect: "Callable[[Request], Bundle]"
+) -> "Bundle":
+    """
+    The bundle that was named, or what `collect` gives for the collection that the options describe.
+
+    Raises `click.UsageError` for options that mean nothing beside `--bundle`, and as `request_of` does.
+    """
+    from engram_diagnose.diagnosing import read_bundle
+
+    if bundle:
+        refuse_beside_bundle(ctx, {*collection, *_OF_COLLECTING} - {"target_set"})
+        return read_bundle(bundle)
+    return collect(request_of(dict(collection)))
+
+
+_OF_COLLECTING: Final = ("save", "since")
+"""What commands have beside the sources that a bundle has settled as well."""
+
+
+def request_of(values: dict[str, Any]) -> "Request":
     """
     The collection request that the options describe.
 
@@ -223,7 +262,7 @@ def request_of(values: dict[str, Any]) -> Any:
     prometheus = _prometheus(values)
     token_file = values.pop("server_token_file")
     at, onset = values.pop("at") or 0.0, values.pop("onset", None) or 0.0
-    target_set = values.pop("target_set") or "target"
+    target_set = values.pop("target_set", None) or "target"
     if values["config_file"] and not Path(values["config_file"]).is_file():
         raise click.UsageError(f"--config: there is no file {values['config_file']}")
     if values["data_dir"] and not Path(values["data_dir"]).is_dir():

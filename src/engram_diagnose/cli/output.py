@@ -5,6 +5,7 @@ Printing a diagnosis, and the exit code it comes to.
 import os
 import shutil
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final
 
@@ -43,9 +44,17 @@ def print_document(document: dict[str, Any], form: str, output: str, *, verbose:
 
     Raises `CannotWriteError` when it cannot be written.
     """
+    print_text(lambda width, color: rendered(document, form, verbose=verbose, width=width, color=color), output)
+
+
+def print_text(render: Callable[[int, bool], str], output: str = "") -> None:
+    """
+    Print what `render` makes of so many columns, with colour or without, or write it to a file.
+
+    Raises `CannotWriteError` when it cannot be written.
+    """
     terminal = not output and sys.stdout is not None and sys.stdout.isatty()
-    width = text_width(terminal=terminal)
-    text = rendered(document, form, verbose=verbose, width=width, color=terminal and not os.environ.get("NO_COLOR"))
+    text = render(text_width(terminal=terminal), terminal and not os.environ.get("NO_COLOR"))
     if output:
         write_text(Path(output), text)
     else:

@@ -1,30 +1,17 @@
 """`engram-diagnose profile`: the deep look."""
 
-import os
-import sys
 import time
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import (
-    login_options,
-    progress,
-    refuse_beside_bundle,
-    request_of,
-    rules_option,
-    say,
-    source_options,
-)
-from engram_diagnose.cli.output import CLEAN, NOT_COLLECTED, text_width
+from engram_diagnose.cli.options import bundle_or_collection, progress, refuse_beside_bundle, request_of, say
+from engram_diagnose.cli.output import CLEAN, NOT_COLLECTED, print_text
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--bundle", metavar="FILE", help="Show the profile in a bundle instead of collecting.")
-@source_options
-@login_options
-@rules_option
+@click.command()
+@bundle_or_collection("Show the profile in a bundle instead of collecting.", targets=False)
 @click.option("--directory", "-d", metavar="DIR", help="Where the files go.  [default: (./profile-DATE-TIME)]")
 @click.option("--no-files", is_flag=True, help="Print, and write nothing.")
 @click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
@@ -52,10 +39,10 @@ def command(
     if bundle:
         refuse_beside_bundle(ctx, set(collection))
     end_like_interrupted()
+    request = None if bundle else request_of(collection)
     folder = _folder(directory, wished=not no_files and not bundle)
     if folder is not None:
         make_folder(folder)
-    request = None if bundle else request_of({**collection, "target_set": None})
     try:
         gathered = collect_profile(request, packs, say=say, progress=progress) if request else read_bundle(str(bundle))
     except BaseException:
@@ -86,6 +73,4 @@ def _print(document: dict[str, Any], form: str) -> None:
         return
     from engram_diagnose.render.profile import render_profile
 
-    terminal = sys.stdout is not None and sys.stdout.isatty()
-    color = terminal and not os.environ.get("NO_COLOR")
-    click.echo(render_profile(document, console_width=text_width(terminal=terminal), color=color), nl=False)
+    print_text(lambda width, color: render_profile(document, console_width=width, color=color))

@@ -18,11 +18,10 @@ if TYPE_CHECKING:
 
 KINDS: Final = ("symptom", "cause", "table", "derive")
 PARTS: Final = ("reference", "operations")
-HELP: Final = {"help_option_names": ["-h", "--help"]}
 form_option = click.option("--format", "form", type=click.Choice(("text", "json")), default="text", show_default=True)
 
 
-@click.group(context_settings=HELP)
+@click.group()
 @rules_option
 @click.pass_context
 def command(ctx: click.Context, packs: tuple[Path, ...]) -> None:
@@ -30,7 +29,7 @@ def command(ctx: click.Context, packs: tuple[Path, ...]) -> None:
     ctx.default_map = {name: {"packs": packs} for name in command.commands} if packs else None
 
 
-@command.command(context_settings=HELP)
+@command.command()
 @rules_option
 @click.option("--strict", is_flag=True, help="Fail on warnings too, and on what a shipped rule lacks.")
 @form_option
@@ -75,7 +74,7 @@ def _problem_row(problem: "Problem") -> dict[str, Any]:
             "rule": problem.rule or None}  # fmt: skip
 
 
-@command.command(context_settings=HELP)
+@command.command()
 @click.argument("ids", nargs=-1, metavar="[ID]...")
 @rules_option
 def test(ids: tuple[str, ...], packs: tuple[Path, ...]) -> None:
@@ -114,7 +113,7 @@ def _chosen(rules: Any, ids: Sequence[str]) -> list[Any]:
     return [rule for name, rule in rules.items() if not ids or name in ids]
 
 
-@command.command("list", context_settings=HELP)
+@command.command("list")
 @click.argument("word", default="")
 @click.option("--kind", type=click.Choice(KINDS), default=None, help="Only rules of this kind.")
 @click.option("--tag", default="", help="Only rules with this tag.")
@@ -134,7 +133,7 @@ def list_command(word: str, kind: str | None, tag: str, facts: bool, packs: tupl
     click.echo(_json(rows) if form == "json" else f"{shown}\n{_count(len(rows), 'fact' if facts else 'rule')}".lstrip())
 
 
-@command.command(context_settings=HELP)
+@command.command()
 @click.argument("name", metavar="ID")
 @rules_option
 def show(name: str, packs: tuple[Path, ...]) -> None:
@@ -149,7 +148,7 @@ def show(name: str, packs: tuple[Path, ...]) -> None:
     click.echo(to_text(blocks, width=_width()))
 
 
-@command.command(context_settings=HELP)
+@command.command()
 @click.argument("name", metavar="ID")
 @click.option("--kind", type=click.Choice(KINDS), default="cause", show_default=True)
 @click.option("--output", "-o", default="", metavar="FILE", help="Write there instead of stdout.")
@@ -170,7 +169,7 @@ def new(name: str, kind: str, output: str) -> None:
     click.echo(f"written to {output}; next: engram-diagnose rules check --rules {output}", err=True)
 
 
-@command.command(context_settings=HELP)
+@command.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 @click.option("--check", "only_check", is_flag=True, help="Write nothing; exit with 1 when a page is stale.")
 @click.option(

@@ -5,16 +5,7 @@ from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import (
-    login_options,
-    progress,
-    refuse_beside_bundle,
-    request_of,
-    rules_option,
-    say,
-    source_options,
-    target_set_option,
-)
+from engram_diagnose.cli.options import bundle_of, bundle_or_collection, progress, say
 from engram_diagnose.cli.output import (
     DIAGNOSIS_FORMATS,
     NOT_COLLECTED,
@@ -26,12 +17,8 @@ from engram_diagnose.cli.output import (
 )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
-@click.option("--bundle", metavar="FILE", help="Diagnose a bundle instead of collecting.")
-@source_options
-@login_options
-@target_set_option
-@rules_option
+@click.command()
+@bundle_or_collection("Diagnose a bundle instead of collecting.")
 @click.option("--baseline", metavar="NAME|FILE", help="A saved baseline, or a bundle, of better days.")
 @click.option("--save", metavar="FILE", help="Keep the bundle that was collected.")
 @click.option("--format", "form", type=click.Choice(DIAGNOSIS_FORMATS), default="text", show_default=True)
@@ -72,13 +59,11 @@ def command(
     With nothing named, looks for the server and a Prometheus on this host. Exit: 0 clean, 1 findings, 2 usage,
     3 nothing could be collected, 4 no target could be tested.
     """
-    from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, read_bundle, save_bundle
+    from engram_diagnose.diagnosing import collect_bundle, diagnosis_document, save_bundle
 
     refuse_overwriting(output, {"--config": collection["config_file"], "--bundle": bundle, "--save": save})
-    if bundle:
-        refuse_beside_bundle(ctx, {*collection, "save"} - {"target_set"})
-    collected = (
-        read_bundle(bundle) if bundle else collect_bundle(request_of({**collection}), packs, say=say, progress=progress)
+    collected = bundle_of(
+        ctx, bundle, collection, lambda request: collect_bundle(request, packs, say=say, progress=progress)
     )
     if baseline:
         from engram_diagnose.baselines import resolved

@@ -3,7 +3,7 @@
 import gc
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -13,7 +13,6 @@ from engram_diagnose.cli.output import CLEAN, USAGE
 if TYPE_CHECKING:
     from engram_diagnose.service.settings import Settings
 
-_HELP: Final = {"help_option_names": ["-h", "--help"]}
 
 settings_options = together(
     click.option(
@@ -35,7 +34,7 @@ settings_options = together(
 )
 
 
-@click.group(context_settings=_HELP, invoke_without_command=True)
+@click.group(invoke_without_command=True)
 @settings_options
 @click.pass_context
 def command(ctx: click.Context, /, **values: Any) -> None:
@@ -53,7 +52,7 @@ def _serve(values: dict[str, Any]) -> None:
     serve(settings, reread=lambda: _checked(values))
 
 
-@command.command(context_settings=_HELP)
+@command.command()
 @settings_options
 @click.pass_obj
 def check(before: dict[str, Any], /, **given: Any) -> None:
@@ -75,7 +74,7 @@ def check(before: dict[str, Any], /, **given: Any) -> None:
     sys.exit(USAGE if problems else CLEAN)
 
 
-@command.command(context_settings=_HELP)
+@command.command()
 @click.argument("file", type=click.Path(path_type=Path))
 @settings_options
 @click.pass_obj
@@ -91,7 +90,7 @@ def backup(before: dict[str, Any], /, file: Path, **given: Any) -> None:
     say(f"the database was copied to {file}")
 
 
-@command.command(context_settings=_HELP)
+@command.command()
 @click.argument("folder", metavar="DIR", type=click.Path(path_type=Path, file_okay=False))
 def files(folder: Path) -> None:
     """Write the files to deploy it with into DIR: units, manifests, alert rules, a dashboard. None is overwritten."""
@@ -101,7 +100,7 @@ def files(folder: Path) -> None:
         say(f"{'written' if written else 'there already'}: {path}")
 
 
-@command.command("hash", context_settings=_HELP)
+@command.command("hash")
 def hash_() -> None:
     """Ask for a password, and print what may stand for it in auth.basic_auth_file."""
     from engram_diagnose.service.passwords import hashed

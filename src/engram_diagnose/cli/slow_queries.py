@@ -1,22 +1,11 @@
 """`engram-diagnose slow-queries`: which operations are slow, in which spaces, with what pattern, and why."""
 
-import os
-import sys
 from pathlib import Path
 from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import (
-    Duration,
-    login_options,
-    progress,
-    refuse_beside_bundle,
-    request_of,
-    rules_option,
-    say,
-    source_options,
-)
+from engram_diagnose.cli.options import Duration, bundle_of, bundle_or_collection, progress, say
 from engram_diagnose.cli.output import (
     CLEAN,
     FINDINGS,
@@ -24,9 +13,8 @@ from engram_diagnose.cli.output import (
     NOT_COLLECTED,
     NOT_MEASURED,
     USAGE,
+    print_text,
     refuse_overwriting,
-    text_width,
-    write_text,
 )
 
 
@@ -50,14 +38,11 @@ class Latency(click.ParamType):  # type: ignore[type-arg]  # as the other types 
         return found.value
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.option("--over", type=Latency(), metavar="LATENCY", help="From where on a P99 is slow.  [default: (10ms)]")
 @click.option("--since", type=Duration(), metavar="DURATION", help="How far to look back.  [default: (1h)]")
 @click.option("--summary", is_flag=True, help="One line for each slow operation.")
-@click.option("--bundle", metavar="FILE", help="Analyse a bundle instead of collecting.")
-@source_options
-@login_options
-@rules_option
+@bundle_or_collection("Analyse a bundle instead of collecting.", targets=False)
 @click.option("--save", metavar="FILE", help="Keep the bundle that was collected.")
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--output", "-o", default="", metavar="FILE", help="Write there instead of stdout.")
@@ -80,16 +65,12 @@ def command(
 
     Exit: 0 nothing is slow, 1 something is, 2 usage, 3 nothing could be collected, 4 no latency is known.
     """
-    from engram_diagnose.diagnosing import read_bundle, save_bundle
+    from engram_diagnose.diagnosing import save_bundle
     from engram_diagnose.slow_queries.command import analysed, collected_since
 
     refuse_overwriting(output, {"--config": collection["config_file"], "--bundle": bundle, "--save": save})
-    if bundle:
-        refuse_beside_bundle(ctx, {*collection, "save", "since"})
-    gathered = (
-        read_bundle(bundle)
-        if bundle
-        else collected_since(request_of({**collection, "target_set": None}), packs, since, say=say, progress=progress)
+    gathered = bundle_of(
+        ctx, bundle, collection, lambda request: collected_since(request, packs, since, say=say, progress=progress)
     )
     document = analysed(gathered, packs, over)
     _print(document, form, output, summary=summary)
@@ -109,15 +90,11 @@ def _print(document: dict[str, Any], form: str, output: str, *, summary: bool) -
     from engram_diagnose.render.json import render_json
     from engram_diagnose.render.slow_queries import render_slow_queries, slow_queries_markdown
 
-    terminal = not output and sys.stdout is not None and sys.stdout.isatty()
-    if form == "json":
-        text = render_json(document)
-    elif form == "markdown":
-        text = slow_queries_markdown(document, summary=summary)
-    else:
-        color = terminal and not os.environ.get("NO_COLOR")
-        text = render_slow_queries(document, summary=summary, console_width=text_width(terminal=terminal), color=color)
-    if output:
-        write_text(Path(output), text)
-    else:
-        click.echo(text, nl=not text.endswith("\n"))
+    def rendered(width: int, color: bool) -> str:
+        if form == "json":
+            return render_json(document)
+        if form == "markdown":
+            return slow_queries_markdown(document, summary=summary)
+        return render_slow_queries(document, summary=summary, console_width=width, color=color)
+
+    print_text(rendered, output)

@@ -5,13 +5,7 @@ from typing import Any
 
 import click
 
-from engram_diagnose.cli.options import (
-    login_options,
-    refuse_beside_bundle,
-    rules_option,
-    source_options,
-    target_set_option,
-)
+from engram_diagnose.cli.options import collection_options, refuse_beside_bundle
 from engram_diagnose.wizard.flags import answer_options
 
 FORMATS = ("text", "json", "patch")
@@ -24,7 +18,7 @@ _READS = {
 _BESIDE_BUNDLE = frozenset({"config_file", "target_set"})
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.option("--bundle", metavar="FILE", help="Advise on a bundle instead of collecting.")
 @click.option(
     "--size", "sizing", is_flag=True, help="Fit every parameter to the host and the workload, healthy or not."
@@ -43,10 +37,7 @@ _BESIDE_BUNDLE = frozenset({"config_file", "target_set"})
 @click.option("--format", "form", type=click.Choice(FORMATS), default="text", show_default=True)
 @click.option("--output", "-o", default="", metavar="FILE", help="Keep the patch there, to review and apply it later.")
 @click.option("--save", metavar="FILE", help="Keep the bundle that was collected, for verify.")
-@source_options
-@login_options
-@target_set_option
-@rules_option
+@collection_options
 @click.pass_context
 def command(ctx: click.Context, /, **given: Any) -> None:
     """

@@ -1,7 +1,6 @@
 """`engram-diagnose verify`: did it help?"""
 
 import os
-import sys
 import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -9,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from engram_diagnose.cli.options import Instant, login_options, progress, request_of, rules_option, say, together
-from engram_diagnose.cli.output import CLEAN, FINDINGS, FORMATS, NOT_MEASURED, text_width, write_text
+from engram_diagnose.cli.output import CLEAN, FINDINGS, FORMATS, NOT_MEASURED, print_text
 
 if TYPE_CHECKING:
     from engram_diagnose.verification.prometheus import Span
@@ -32,7 +31,7 @@ assume_option = click.option(
 )
 
 
-@click.command(context_settings={"help_option_names": ["-h", "--help"]})
+@click.command()
 @click.option(
     "--before",
     multiple=True,
@@ -120,12 +119,7 @@ def _span(ctx: click.Context, text: str) -> "Span | None":
 
 def print_verification(document: dict[str, Any], form: str, output: str) -> None:
     """Print a comparison to stdout, or write it to a file; raises `CannotWriteError`."""
-    terminal = not output and sys.stdout is not None and sys.stdout.isatty()
-    text = _rendered(document, form, text_width(terminal=terminal), terminal and not os.environ.get("NO_COLOR"))
-    if output:
-        write_text(Path(output), text)
-    else:
-        click.echo(text, nl=not text.endswith("\n"))
+    print_text(lambda width, color: _rendered(document, form, width, color), output)
 
 
 def _rendered(document: dict[str, Any], form: str, width: int, color: bool) -> str:

@@ -23,6 +23,7 @@ from engram_diagnose.service.courier import Courier
 from engram_diagnose.service.doors import unusable_secrets
 from engram_diagnose.service.hidden import Secrets
 from engram_diagnose.service.holding import Hold, hold
+from engram_diagnose.service.lasting import Lasting
 from engram_diagnose.service.listening import (
     ListenError,
     Server,
@@ -114,6 +115,7 @@ class Service:
         self._reloading = asyncio.Lock()
         self._hung_up = asyncio.Event()
         self._watch = ClockWatch()
+        self._retention = Lasting("retention", log)
         self._stopping = False
         self._ending = threading.Event()
         log.hide_all_of(Secrets(lambda: self.services.settings))
@@ -247,7 +249,13 @@ class Service:
     async def _retain(self) -> None:
         while True:
             about = self.services.settings.retention
-            removed = await asyncio.to_thread(self._prune, about.days * DAY, about.bytes)
+            try:
+                removed = await asyncio.to_thread(self._prune, about.days * DAY, about.bytes)
+            except StoreError as error:  # on a full disk removing is what makes room, so it is tried again soon
+                self._retention.failed(str(error))
+                await asyncio.sleep(_AGAIN_SECONDS)
+                continue
+            self._retention.worked()
             if removed:
                 self._log.info("incidents removed", number=removed)
             await asyncio.sleep(_PRUNE_SECONDS)
