@@ -17,14 +17,10 @@ from engram_diagnose.collectors.capture.step import Step
 from engram_diagnose.collectors.capture.tool import find_tool, run_tool
 from engram_diagnose.collectors.capture.tracepoints import (
     START_SECONDS,
-    calls_per_second,
-    count_calls,
-    gone,
-    lacking,
-    pinned,
+    CountedCalls,
+    count_then_follow,
     record_calls,
     refusal,
-    target_is_there,
     threads_of,
 )
 
@@ -41,6 +37,10 @@ CALLS = "futex and yield calls"
 WAITS = "futex waits"
 """The answer with what waiting cost, by address."""
 
+_FUTEX = ("futex",)
+_COUNTED = CountedCalls(
+    COLLECTOR, (CALLS, WAITS), (*_FUTEX, "sched_yield"), _FUTEX, plural="futex calls", none="no futex call was made"
+)
 _COUNT_SECONDS = 1.0
 _LEAST_SECONDS = 0.2
 _MOST_THREADS = 4096
@@ -108,13 +108,7 @@ END {{
 
 def look_at_locks(context: Context) -> list[Answer]:
     """How often futex and sched_yield are called, and what waiting in futexes costs by address."""
-    refused = gone(context) if not target_is_there(context) else lacking(context.machine, ("futex", "sched_yield"))
-    if refused:
-        return [context.machine.answer(COLLECTOR, name, refused) for name in (CALLS, WAITS)]
-    seconds = min(_COUNT_SECONDS, context.seconds)
-    counted = count_calls(context, ("futex", "sched_yield"), seconds=seconds)
-    answers = [pinned(context, COLLECTOR, CALLS, counted)]
-    return [*answers, pinned(context, COLLECTOR, WAITS, _waits(context, counted))]
+    return count_then_follow(context, _COUNTED, seconds=min(_COUNT_SECONDS, context.seconds), follow=_waits)
 
 
 STEP = Step(
@@ -125,12 +119,7 @@ STEP = Step(
 )
 
 
-def _waits(context: Context, counted: Reading) -> Reading:
-    rate = calls_per_second(counted.body or "", ("futex",))
-    if rate is None:
-        return counted if counted.body is None else Reading(None, "NOT_COUNTED", "futex calls were not counted")
-    if not rate:
-        return Reading(None, "TOO_FEW_SAMPLES", "no futex call was made while they were counted")
+def _waits(context: Context, rate: float) -> Reading:
     threads = len(threads_of(context))
     if threads > _MOST_THREADS:
         return Reading(None, "TOO_EXPENSIVE", f"{threads} threads; the waits of at most {_MOST_THREADS} are kept apart")
@@ -201,7 +190,7 @@ def _sleeps(context: Context, thread: str) -> bool:
 
 
 def _by_recording(context: Context, *, seconds: float) -> Reading:
-    recorded = record_calls(context, ("futex",), seconds=seconds, keep=_SCRIPT_BYTES)
+    recorded = record_calls(context, _FUTEX, seconds=seconds, keep=_SCRIPT_BYTES)
     if recorded.body is None:
         return recorded
     sums = sum_futex_calls(recorded.body, seconds)

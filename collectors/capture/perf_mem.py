@@ -2,21 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import re
 
-from engram_diagnose.collectors.capture.perf_c2c import EVENTS_OPENED, lacking_precise, refused_precise
+from engram_diagnose.collectors.capture.memory_samples import sampled
 from engram_diagnose.collectors.capture.reading import Reading, read
 from engram_diagnose.collectors.capture.step import Step
-from engram_diagnose.collectors.capture.tool import run_tool, scratch
-from engram_diagnose.collectors.capture.tracepoints import (
-    START_SECONDS,
-    gone,
-    pinned,
-    refusal,
-    target_is_there,
-    too_many_opened,
-)
+from engram_diagnose.collectors.capture.tool import run_tool
+from engram_diagnose.collectors.capture.tracepoints import refusal
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -33,12 +25,7 @@ _SCRIPT_SECONDS = 15.0
 
 def look_at_loads(context: Context) -> list[Answer]:
     """The latency of sampled loads by where they were served, or why it is not known."""
-    refused = gone(context) if not target_is_there(context) else lacking_precise(context.machine)
-    refused = refused or too_many_opened(context, EVENTS_OPENED)
-    if refused:
-        return [context.machine.answer(COLLECTOR, LOADS, refused)]
-    with scratch() as folder:
-        return [pinned(context, COLLECTOR, LOADS, _loads(context, os.path.join(folder, "perf.data")))]
+    return sampled(context, COLLECTOR, LOADS, tool="mem", options=("-t", "load"), report=_loads)
 
 
 STEP = Step(
@@ -50,13 +37,6 @@ STEP = Step(
 
 
 def _loads(context: Context, data: str) -> Reading:
-    watch = f"{context.seconds:g}"
-    record = ["perf", "mem", "-t", "load", "record", "-o", data, "-p", str(context.target.pid), "--", "sleep", watch]
-    recorded = run_tool(record, seconds=context.seconds + START_SECONDS, stop=context.stop)
-    context.spending.add("perf mem record", recorded.cpu_seconds)
-    refused = refused_precise(recorded, context.machine)
-    if refused:
-        return refused
     script = ["perf", "script", "-i", data, "-F", "weight,data_src"]
     printed = run_tool(script, seconds=_SCRIPT_SECONDS, stop=context.stop, limit=64 << 20)
     context.spending.add("perf script", printed.cpu_seconds)

@@ -7,15 +7,7 @@ from collections import Counter
 
 from engram_diagnose.collectors.capture.reading import Reading
 from engram_diagnose.collectors.capture.step import Step
-from engram_diagnose.collectors.capture.tracepoints import (
-    calls_per_second,
-    count_calls,
-    gone,
-    lacking,
-    pinned,
-    record_calls,
-    target_is_there,
-)
+from engram_diagnose.collectors.capture.tracepoints import CountedCalls, count_then_follow, record_calls
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -29,6 +21,7 @@ TIMES = "flush times"
 """The answer with what they took."""
 FLUSHES = ("fsync", "fdatasync")
 
+_COUNTED = CountedCalls(COLLECTOR, (CALLS, TIMES), FLUSHES, FLUSHES, plural="flushes", none="no flush was asked for")
 _COUNT_SECONDS = 1.0
 _ENOUGH = 400
 """Recorded calls of which a 99th percentile has four beyond it: more are worth no more time."""
@@ -37,12 +30,7 @@ _SCRIPT_BYTES = 16 << 20
 
 def look_at_flushes(context: Context) -> list[Answer]:
     """How often fsync and fdatasync are called, and how long the calls take."""
-    refused = gone(context) if not target_is_there(context) else lacking(context.machine, FLUSHES)
-    if refused:
-        return [context.machine.answer(COLLECTOR, name, refused) for name in (CALLS, TIMES)]
-    counted = count_calls(context, FLUSHES, seconds=max(_COUNT_SECONDS, context.seconds / 2))
-    answers = [pinned(context, COLLECTOR, CALLS, counted)]
-    return [*answers, pinned(context, COLLECTOR, TIMES, _times(context, counted))]
+    return count_then_follow(context, _COUNTED, seconds=max(_COUNT_SECONDS, context.seconds / 2), follow=_times)
 
 
 STEP = Step(
@@ -53,12 +41,7 @@ STEP = Step(
 )
 
 
-def _times(context: Context, counted: Reading) -> Reading:
-    rate = calls_per_second(counted.body or "", FLUSHES)
-    if rate is None:
-        return counted if counted.body is None else Reading(None, "NOT_COUNTED", "flushes were not counted")
-    if not rate:
-        return Reading(None, "TOO_FEW_SAMPLES", "no flush was asked for while they were counted")
+def _times(context: Context, rate: float) -> Reading:
     limit = context.limits["traced_flush_rate"]
     if rate > limit:
         return Reading(None, "TOO_EXPENSIVE", f"{rate:.0f} flushes/s, at most {limit:.0f} are recorded one by one")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from dataclasses import dataclass
 
 from engram_diagnose.collectors.capture.process import start_ticks
 from engram_diagnose.collectors.capture.reading import Reading, entries, failure, read
@@ -11,7 +12,7 @@ from engram_diagnose.collectors.capture.tool import find_tool, run_tool, scratch
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from engram_diagnose.collectors.capture.answer import Answer
     from engram_diagnose.collectors.capture.machine import Machine
@@ -78,7 +79,7 @@ def count_events(context: Context, events: Sequence[str], *, seconds: float) -> 
 
 def parse_call_counts(text: str) -> dict[str, int]:
     """
-    Calls by name from what `count_calls` gives; what was not counted is left out.
+    CountedCalls by name from what `count_calls` gives; what was not counted is left out.
 
     `1936731;;syscalls:sys_enter_futex;1621497925;100.00;;`; an ordinary user's counts are called `sys_enter_futexu`.
     """
@@ -98,6 +99,48 @@ def calls_per_second(text: str, calls: Sequence[str]) -> float | None:
     if seconds <= 0 or not all(call in counted for call in calls):
         return None
     return sum(counted[call] for call in calls) / seconds
+
+
+@dataclass(frozen=True)
+class CountedCalls:
+    """
+    System calls that are counted first; whether and how they are followed depends on how many there are.
+
+    `answers` are the names of the two answers. Of the `counted` calls the `followed` ones decide; `plural` names those
+    where they were not counted, and `none` says that there were none.
+    """
+
+    collector: str
+    answers: tuple[str, str]
+    counted: tuple[str, ...]
+    followed: tuple[str, ...]
+    plural: str
+    none: str
+
+
+def count_then_follow(
+    context: Context, calls: CountedCalls, *, seconds: float, follow: Callable[[Context, float], Reading]
+) -> list[Answer]:
+    """
+    Two answers: how often the target made the calls in so many seconds, then what `follow` says of their cost.
+
+    `follow` gets the rate, which is above 0, and itself refuses where that makes it too expensive.
+    """
+    refused = gone(context) if not target_is_there(context) else lacking(context.machine, calls.counted)
+    if refused:
+        return [context.machine.answer(calls.collector, name, refused) for name in calls.answers]
+    how_many, at_what_cost = calls.answers
+    counted = count_calls(context, calls.counted, seconds=seconds)
+    first = pinned(context, calls.collector, how_many, counted)
+    rate = calls_per_second(counted.body or "", calls.followed)
+    cost = follow(context, rate) if rate else _not_followed(calls, counted, rate)
+    return [first, pinned(context, calls.collector, at_what_cost, cost)]
+
+
+def _not_followed(calls: CountedCalls, counted: Reading, rate: float | None) -> Reading:
+    if rate is not None:
+        return Reading(None, "TOO_FEW_SAMPLES", f"{calls.none} while they were counted")
+    return counted if counted.body is None else Reading(None, "NOT_COUNTED", f"{calls.plural} were not counted")
 
 
 def record_calls(context: Context, calls: Sequence[str], *, seconds: float, keep: int) -> Reading:

@@ -8,15 +8,15 @@ import signal
 import socket
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Iterator
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 
 import psutil
 import pytest
+from hosts import grow
+from web_server import Reply, answering
 
 from engram_diagnose import __version__
 from engram_diagnose.bounds import bounds_of
@@ -34,7 +34,6 @@ from engram_diagnose.session import wanted_facts
 
 LOADED = load_rules()
 PROGRAM = Path(__file__).parent / "programs" / "standin.py"
-TREE = Path(__file__).parents[1] / "data" / "two-node-host.txt"
 NOW = 1_795_000_000.0
 HOSTILE = b"a\x1b[2J) S 1\xff\n"
 SYSTEM = "/usr/bin/python3"
@@ -153,7 +152,10 @@ def test_a_damaged_copy_says_so(script: Path, tmp_path: Path) -> None:
 
 # --- The same bundle as the installed tool makes ---------------------------------------------------
 
-DRIVER = """
+QUIET = {"look_every": 1000.0, "state_reads": 12.0, "watch": 1.0, "budget": 5.0}
+"""The clock stands still, so it is the budget that ends watching: states are all read long before, on any machine."""
+
+DRIVER = f"""
 import runpy, sys, time
 held = runpy.run_path(sys.argv[1], run_name="held")
 packed = held["unpacked"](held["PACKED"])
@@ -163,7 +165,7 @@ from engram_diagnose.collectors.bundle import bundle_lines
 from engram_diagnose.collectors.capture.machine import HostIdentity, Machine
 time.process_time = lambda: 0.0
 given = standalone.Given(**packed["given"])
-given.limits["look_every"] = 1000.0
+given.limits.update({QUIET})
 options = standalone._parser(given).parse_args(sys.argv[4:])
 options.seconds = 0.0
 machine = Machine("recorded", sys.argv[2] + "/proc", sys.argv[2] + "/sys", lambda: float(sys.argv[3]))
@@ -174,37 +176,14 @@ sys.stdout.buffer.write(b"".join(bundle_lines(bundle)))
 
 @pytest.fixture
 def recorded(tmp_path: Path) -> Path:
-    """The files of a host that was recorded, from lines of `path:line`."""
-    texts: dict[str, str] = {}
-    for line in TREE.read_text().splitlines():
-        path, _, content = line.partition(":")
-        texts[path] = texts.get(path, "") + content.replace("\\0", "\0") + "\n"
-    for path, text in texts.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_text(text)
-    return tmp_path
+    return grow(tmp_path)
 
 
 @pytest.fixture
-def answering() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = {"/metrics": b"engram_store_operations_total 5\n", "/health": b'{"version": "9"}'}.get(
-                self.path, b""
-            )
-            self.send_response(200 if body else 404)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
+def server_url() -> Iterator[str]:
+    replies = {"/metrics": Reply("engram_store_operations_total 5\n"), "/health": Reply('{"version": "9"}')}
+    with answering(lambda path, _: replies.get(path, Reply(status=404))) as address:
+        yield address
 
 
 def gathered(tree: Path, monkeypatch: pytest.MonkeyPatch, **request: Any) -> bytes:
@@ -212,7 +191,7 @@ def gathered(tree: Path, monkeypatch: pytest.MonkeyPatch, **request: Any) -> byt
     monkeypatch.setattr(time, "process_time", lambda: 0.0)
     monkeypatch.setenv("PATH", str(tree))
     bounds = bounds_of(LOADED)
-    quiet = Bounds({**bounds.limits, "look_every": 1000.0}, bounds.events)
+    quiet = Bounds({**bounds.limits, **QUIET}, bounds.events)
     machine = Machine("recorded", str(tree / "proc"), str(tree / "sys"), lambda: NOW)
     order = Request(pid=4242, seconds=0.0, **request)
     tool, digests = f"engram-diagnose {__version__}", rule_digests(LOADED)
@@ -224,11 +203,11 @@ def gathered(tree: Path, monkeypatch: pytest.MonkeyPatch, **request: Any) -> byt
 @pytest.mark.parametrize("python", PYTHONS)
 @pytest.mark.parametrize("asked", [False, True], ids=["files alone", "and the server"])
 def test_of_one_recorded_tree_both_make_the_same_bundle(
-    python: str, asked: bool, script: Path, recorded: Path, answering: str, monkeypatch: pytest.MonkeyPatch
+    python: str, asked: bool, script: Path, recorded: Path, server_url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = recorded / "engram.toml"
     config.write_text('[wal]\nsync_mode = "immediate"\napi_key = "never kept"\n')
-    url = answering if asked else ""
+    url = server_url if asked else ""
     given = ["--pid", "4242", "--config", str(config), "--server", url]
     command = [python, "-c", DRIVER, str(script), str(recorded), str(NOW), *given]
     done = subprocess.run(command, capture_output=True, timeout=120, check=False, env={"PATH": str(recorded)})

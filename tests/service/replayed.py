@@ -11,10 +11,11 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cached_property
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs
+
+from web_server import Reply, Silent, answering
 
 from engram_diagnose.collectors.bundle import read_bundle
 
@@ -84,40 +85,20 @@ def replaying(*, every_instance: bool = False) -> Iterator[tuple[str, Recording]
     """Its address, and what it plays."""
     recording = Recording(every_instance=every_instance)
 
-    class Handler(BaseHTTPRequestHandler):
-        protocol_version = "HTTP/1.1"
+    def reply(_: str, asked: str) -> Reply:
+        if not asked:
+            return _json("{}", status=404)
+        if recording.down:
+            return _json("starting", status=503)
+        form = parse_qs(asked)
+        return _json(recording.answer(form["query"][0], float(form["time"][0])))
 
-        def do_POST(self) -> None:
-            form = parse_qs(self.rfile.read(int(self.headers.get("Content-Length", 0))).decode())
-            if recording.down:
-                self._send(503, "starting")
-            else:
-                self._send(200, recording.answer(form["query"][0], float(form["time"][0])))
+    with answering(reply, protocol="HTTP/1.1", by=Silent) as address:
+        yield address, recording
 
-        def do_GET(self) -> None:
-            self._send(404, "{}")
 
-        def _send(self, status: int, body: str) -> None:
-            self.send_response(status)
-            self.send_header("Content-Type", "application/json")
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    server.handle_error = lambda *_: None  # type: ignore[method-assign]  # who asked was killed
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True)
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", recording
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
+def _json(body: str, *, status: int = 200) -> Reply:
+    return Reply(body, status, "application/json")
 
 
 if __name__ == "__main__":

@@ -13,6 +13,7 @@ from engram_diagnose.engine.facts.scope import INSTANCE, Scope
 from engram_diagnose.engine.language.limits_reader import read_limits
 
 RULES = Path(__file__).parents[3] / "rules"
+TWO_NODES = Path(__file__).parents[2] / "data" / "two-node-host.txt"
 LIMITS = read_limits({"limits": (RULES / "catalogue/collection.yaml").read_text()}, "collection")
 SERVER = LocalTarget(42, 1000, 7432, "engram", "listens on port 7432")
 
@@ -69,6 +70,15 @@ def write(root: Path, files: Mapping[str, str]) -> Path:
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text(text, errors="surrogateescape")
     return root
+
+
+def grow(root: Path) -> Path:
+    """The files of a recorded host of two nodes, from lines of `path:line`."""
+    texts: dict[str, str] = {}
+    for line in TWO_NODES.read_text().splitlines():
+        path, _, content = line.partition(":")
+        texts[path] = texts.get(path, "") + content.replace("\\0", "\0") + "\n"
+    return write(root, texts)
 
 
 class Clock:

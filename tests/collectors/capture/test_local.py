@@ -3,6 +3,7 @@
 from pathlib import Path
 
 import pytest
+from hosts import LIMITS, grow
 
 from engram_diagnose.collectors.capture.local import capture_host, capture_local
 from engram_diagnose.collectors.capture.machine import Machine, host_identity
@@ -10,12 +11,7 @@ from engram_diagnose.collectors.capture.target import LocalTarget, NoTarget
 from engram_diagnose.collectors.parse.local import LOCAL_FACTS, facts_of_host, facts_of_local
 from engram_diagnose.engine.facts.fact import Fact, Reason, Status
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope, scope_of
-from engram_diagnose.engine.language.limits_reader import read_limits
 
-TREE = Path(__file__).parents[2] / "data" / "two-node-host.txt"
-LIMITS = read_limits(
-    {"limits": (Path(__file__).parents[3] / "rules/catalogue/collection.yaml").read_text()}, "collection"
-)
 SERVER = LocalTarget(4242, 200000, 7432, "engram", "listens on port 7432")
 
 LATER = {
@@ -40,18 +36,6 @@ LATER = {
     "sys/fs/cgroup/system.slice/engram.service/cpu.pressure": ("total=2000000", "total=4500000"),
     "sys/devices/system/node/node1/numastat": ("numa_foreign 100", "numa_foreign 600"),
 }  # fmt: skip
-
-
-def grow(root: Path) -> Path:
-    """The files of the recorded host, from lines of `path:line`."""
-    texts: dict[str, str] = {}
-    for line in TREE.read_text().splitlines():
-        path, _, content = line.partition(":")
-        texts[path] = texts.get(path, "") + content.replace("\\0", "\0") + "\n"
-    for path, text in texts.items():
-        (root / path).parent.mkdir(parents=True, exist_ok=True)
-        (root / path).write_text(text)
-    return root
 
 
 class Time:

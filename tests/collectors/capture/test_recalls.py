@@ -4,13 +4,12 @@ import json
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from threading import Thread
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from web_server import Reply, answering
 
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.machine import Machine
@@ -30,29 +29,15 @@ def serving(*bodies: str, status: int = 200, delay: float = 0.0) -> Iterator[tup
     """A server that answers recalls with these, the last one again and again; its URL, and what it was asked."""
     asked: list[str] = []
 
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            asked.append(self.path)
-            recall = self.path.startswith(PATH)
-            body = bodies[min(len(asked), len(bodies)) - 1] if recall else "{}"
-            time.sleep(delay if recall else 0)
-            self.send_response(status if recall else 200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body.encode())
+    def reply(path: str, _: str) -> Reply:
+        asked.append(path)
+        if not path.startswith(PATH):
+            return Reply("{}")
+        time.sleep(delay)
+        return Reply(bodies[min(len(asked), len(bodies)) - 1], status)
 
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    thread = Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}", asked
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with answering(reply) as url:
+        yield url, asked
 
 
 def timed(url: str, count: int) -> Answer:

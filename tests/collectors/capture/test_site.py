@@ -4,10 +4,10 @@ import json
 import os
 import threading
 from collections.abc import Iterator, Mapping
-from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 
 import pytest
+from web_server import Reply, answering
 
 from engram_diagnose.bounds import bounds_of
 from engram_diagnose.collectors.capture import site as module
@@ -25,22 +25,8 @@ GUIDE = Interface("/metrics", "prometheus", paths=("/health",))
 
 @pytest.fixture
 def url() -> Iterator[str]:
-    class Handler(BaseHTTPRequestHandler):
-        def do_GET(self) -> None:
-            body = b'{"snapshot": {}}' if self.path == "/metrics" else b"{}"
-            self.send_response(200)
-            self.send_header("Content-Length", str(len(body)))
-            self.end_headers()
-            self.wfile.write(body)
-
-        def log_message(self, format: str, *args: object) -> None:
-            return
-
-    running = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    threading.Thread(target=running.serve_forever, kwargs={"poll_interval": 0.02}, daemon=True).start()
-    yield f"http://127.0.0.1:{running.server_port}"
-    running.shutdown()
-    running.server_close()
+    with answering(lambda path, _: Reply('{"snapshot": {}}' if path == "/metrics" else "{}")) as address:
+        yield address
 
 
 def site(limits: Mapping[str, float] = BOUNDS.limits, **order: Any) -> Site:

@@ -15,6 +15,7 @@ from hosts import LIMITS
 
 from engram_diagnose.collectors.capture import perf_c2c, perf_lock, perf_lock_kernel, perf_mem, perf_trace
 from engram_diagnose.collectors.capture.machine import Machine
+from engram_diagnose.collectors.capture.memory_samples import lacking_precise
 from engram_diagnose.collectors.capture.process import start_ticks
 from engram_diagnose.collectors.capture.step import Context, Step
 from engram_diagnose.collectors.capture.target import LocalTarget
@@ -293,12 +294,12 @@ def test_an_ordinary_users_counts_are_read_too():
 
 
 def test_a_sampling_cpu_is_recognised_by_its_devices(fake):
-    assert perf_c2c.lacking_precise(fake("exit 0", folders=("bus/event_source/devices/ibs_op",))) is None
+    assert lacking_precise(fake("exit 0", folders=("bus/event_source/devices/ibs_op",))) is None
 
 
 def test_counters_without_addresses_are_another_reason_than_none(fake):
     machine = fake("exit 0", folders=("bus/event_source/devices/cpu/events",))
-    assert perf_c2c.lacking_precise(machine).reason == "EVENT_UNSUPPORTED"
+    assert lacking_precise(machine).reason == "EVENT_UNSUPPORTED"
 
 
 def test_perf_that_does_not_sample_memory_after_all_is_a_reason(fake):

@@ -17,6 +17,7 @@ from urllib.parse import parse_qs
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from web_server import listening
 
 from engram_diagnose.collectors.prometheus.client import (
     Found,
@@ -67,16 +68,8 @@ def serving(answer: Answerer, asked: list[dict[str, Any]] | None = None) -> Iter
         def log_message(self, *_: object) -> None:
             pass
 
-    server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
-    server.daemon_threads = True
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"http://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler) as url:
+        yield url
 
 
 def ask(url: str, **more: Any) -> str | Refusal:
@@ -374,15 +367,8 @@ def serving_tls(certificate: Path) -> Iterator[str]:
         def log_message(self, *_: object) -> None:
             pass
 
-    server = Server(("127.0.0.1", 0), Handler)
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
-    thread.start()
-    try:
-        yield f"https://127.0.0.1:{server.server_port}"
-    finally:
-        server.shutdown()
-        thread.join()
-        server.server_close()
+    with listening(Handler, by=Server) as url:
+        yield url.replace("http:", "https:")
 
 
 def test_tls_is_verified_unless_told_otherwise(certificate: Path) -> None:
