@@ -29,7 +29,8 @@ _CLOCK = "cpu-clock"
 _ANOTHER_WAY = ("EVENT_UNSUPPORTED", "PARANOID", "PTRACE_DENIED", "SECCOMP")
 _READ_SECONDS = 25.0
 _SPARE_SECONDS = 10.0
-_DWARF_BYTES = 4096
+_CALL_GRAPH = "fp"
+"""Frames are found by frame pointers, which costs least; a server built without them shows its leaf functions."""
 _LOST_CHUNKS = re.compile(r"lost ([0-9]{1,12}) chunks")
 
 
@@ -45,22 +46,14 @@ class _Plan:
     event: str
     hertz: int
     whole_host: bool
-    call_graph: str
     threads: int
 
 
 def profile(context: Context) -> list[Answer]:
-    """
-    The stacks and the hot code of the target, sampled for the context's seconds.
-
-    Frames are found by frame pointers, which costs least; `profile_by_dwarf` where the server was built without.
-    """
-    return _profile(context, "fp")
-
-
-def profile_by_dwarf(context: Context) -> list[Answer]:
-    """The same with call stacks copied and unwound by debug information: more bytes, and seconds to read them."""
-    return _profile(context, f"dwarf,{_DWARF_BYTES}")
+    """The stacks and the hot code of the target, sampled for the context's seconds."""
+    stacks, code = _taken(context)
+    machine = context.machine
+    return [machine.answer(COLLECTOR, STACKS, stacks), machine.answer(COLLECTOR, CODE, code)]
 
 
 STEP = Step(
@@ -71,18 +64,12 @@ STEP = Step(
 )
 
 
-def _profile(context: Context, call_graph: str) -> list[Answer]:
-    stacks, code = _taken(context, call_graph)
-    machine = context.machine
-    return [machine.answer(COLLECTOR, STACKS, stacks), machine.answer(COLLECTOR, CODE, code)]
-
-
-def _taken(context: Context, call_graph: str) -> tuple[Reading, Reading]:
+def _taken(context: Context) -> tuple[Reading, Reading]:
     if find_tool("perf") is None:
         return _both("NO_TOOL", "perf is not installed")
     if not _lives(context):
         return _gone(context)
-    plans = _plans(context, call_graph)
+    plans = _plans(context)
     if not plans:
         return _both("TOO_EXPENSIVE", "too many threads to sample each, and this user may not sample the whole host")
     stacks, folded = _first_that_tells(context, plans)
@@ -122,7 +109,7 @@ def _lives(context: Context) -> bool:
     return start_ticks(context.target.pid, proc_root=context.machine.proc_root) == context.target.start_ticks
 
 
-def _plans(context: Context, call_graph: str) -> list[_Plan]:
+def _plans(context: Context) -> list[_Plan]:
     """The ways to record, the best first."""
     cpus = _cpus(context.machine)
     threads = len(entries(context.machine.proc(f"{context.target.pid}/task"))) or 1
@@ -130,7 +117,7 @@ def _plans(context: Context, call_graph: str) -> list[_Plan]:
     ways += [False] if threads * cpus <= context.limits["profile_counters"] else []
     events = ("cycles", _CLOCK) if _has_counters(context.machine) else (_CLOCK,)
     return [
-        _Plan(event, _rate(context, cpus if whole else min(threads, cpus)), whole, call_graph, threads)
+        _Plan(event, _rate(context, cpus if whole else min(threads, cpus)), whole, threads)
         for event in events
         for whole in ways
     ]
@@ -175,10 +162,9 @@ def _recorded(context: Context, plan: _Plan, folder: str) -> tuple[Reading, Fold
 def _record(context: Context, plan: _Plan, data: str) -> list[str]:
     """`-B`: without identities of binaries, nothing is copied into a cache in somebody's home."""
     whom = ["-a"] if plan.whole_host else ["-p", str(context.target.pid)]
-    bounded = ["--max-size=256M"] if plan.call_graph.startswith("dwarf") else []
     return [
-        "perf", "record", "-B", "-F", str(plan.hertz), "-e", plan.event, "--call-graph", plan.call_graph, *whom,
-        *bounded, "-o", data, "--", "sleep", f"{context.seconds:g}",
+        "perf", "record", "-B", "-F", str(plan.hertz), "-e", plan.event, "--call-graph", _CALL_GRAPH, *whom,
+        "-o", data, "--", "sleep", f"{context.seconds:g}",
     ]  # fmt: skip
 
 
@@ -239,7 +225,7 @@ def _body(context: Context, plan: _Plan, run: ToolRun, script: ToolRun, folded: 
                   most_bytes=int(context.limits["profile_stacks_text"]))  # fmt: skip
     lost = folded.lost or _lost_chunks(run.errors)
     head = {
-        "call_graph": plan.call_graph,
+        "call_graph": _CALL_GRAPH,
         "cut": script.detail if not script.complete else "",
         "distinct": len(folded.stacks),
         "event": folded.event or plan.event,

@@ -14,7 +14,7 @@ from hosts import LIMITS
 
 from engram_diagnose.collectors.capture import perf_record, tool
 from engram_diagnose.collectors.capture.machine import Machine
-from engram_diagnose.collectors.capture.perf_record import profile, profile_by_dwarf, refused
+from engram_diagnose.collectors.capture.perf_record import profile, refused
 from engram_diagnose.collectors.capture.step import Context
 from engram_diagnose.collectors.capture.target import LocalTarget, local_target
 from engram_diagnose.collectors.capture.tool import ToolRun, find_tool
@@ -255,10 +255,9 @@ def busy(tmp_path_factory):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("way", [profile, profile_by_dwarf])
-def test_the_hot_function_of_a_real_program_is_found_and_is_scalar(busy, way):
+def test_the_hot_function_of_a_real_program_is_found_and_is_scalar(busy):
     asked = context(busy, seconds=1.5)
-    stacks, code = way(asked)
+    stacks, code = profile(asked)
     found = parse_profile(stacks.body or "")
     assert places(found)[0].name == "cosine_similarity"
     assert places(found)[0].own > found.samples / 2
