@@ -34,6 +34,15 @@ def fast_loop(function: F) -> F:
     return cast(F, numba.njit(nogil=True, cache=_CACHED, error_model="numpy", fastmath=_FAST)(function))
 
 
+def inlined(function: F) -> F:
+    """
+    Compile a piece of a loop into each of its callers.
+
+    A call counts references to every array it is given, one atomic operation each: as long as a small piece takes.
+    """
+    return cast(F, numba.njit(nogil=True, cache=_CACHED, error_model="numpy", forceinline=True)(function))
+
+
 def digest() -> str:
     """What the machine code depends on: the loops, the compiler, the CPU."""
     hashed = hashlib.sha256()
@@ -48,24 +57,40 @@ def cache_folder() -> Path | None:
     """
     The folder for machine code, made where it is missing; None where none is private to this user.
 
-    `NUMBA_CACHE_DIR` names another one, whose owner answers for it.
+    `NUMBA_CACHE_DIR` names another place for it, whose owner answers for who may rename what is in it.
     """
-    if named := os.environ.get("NUMBA_CACHE_DIR"):
-        return Path(named)
-    above = os.environ.get("XDG_CACHE_HOME")
+    named = os.environ.get("NUMBA_CACHE_DIR")
     try:
-        base = Path(above) if above and Path(above).is_absolute() else Path.home() / ".cache"
-        folder = base / "engram-diagnose" / "kernels" / digest()
+        # A folder of its own there as well: numba's names do not say what other files a loop was compiled with.
+        above = Path(named) if named else _base() / "engram-diagnose" / "kernels"
+        folder = above / (f"engram-diagnose-{digest()}" if named else digest())
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        return folder if _is_private(folder) else None
-    except (OSError, RuntimeError):  # no home, a full disk, a folder of somebody else
+        safe = _is_private(folder) and (bool(named) or all(map(_keeps, folder.resolve().parents)))
+        return folder if safe else None
+    except (OSError, RuntimeError, ValueError):  # no home, a full disk, a folder of somebody else, no name of a folder
         return None
+
+
+def _base() -> Path:
+    named = os.environ.get("XDG_CACHE_HOME")
+    return Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
 
 
 def _is_private(folder: Path) -> bool:
     found = folder.stat()
     others = found.st_mode & (stat.S_IWGRP | stat.S_IWOTH)
     return found.st_uid == os.geteuid() and not others and os.access(folder, os.W_OK | os.X_OK)
+
+
+def _keeps(folder: Path) -> bool:
+    """
+    Whether nobody else can put something in the place of what is in a folder.
+
+    Groups are trusted: where each user has one of their own, folders are writable by it.
+    """
+    found = folder.stat()
+    mine = found.st_uid in (0, os.geteuid())
+    return mine and (not found.st_mode & stat.S_IWOTH or bool(found.st_mode & stat.S_ISVTX))
 
 
 def _prepare() -> bool:

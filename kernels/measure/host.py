@@ -13,6 +13,10 @@ from engram_diagnose.kernels.measure.threads import Pool
 
 _SYSTEM = Path("/sys/devices/system/cpu")
 _MEMINFO = Path("/proc/meminfo")
+_LEVEL = re.compile(r"[1-9]")
+_RANGE = re.compile(r"([0-9]{1,6})(?:-([0-9]{1,6}))?")
+_MOST_CPUS = 1 << 16
+"""More than any kernel has: a longer range is none of CPUs."""
 
 
 @contextmanager
@@ -54,20 +58,20 @@ def claimed_caches(cpu: int, folder: Path = _SYSTEM) -> tuple[Cache, ...]:
     for entry in sorted((folder / f"cpu{cpu}" / "cache").glob("index[0-9]*")):
         read = {name: _said(entry / name) for name in ("level", "type", "size", "shared_cpu_list")}
         size = re.fullmatch(r"([0-9]{1,12})([KMG]?)", read["size"])
-        if read["type"] in ("Data", "Unified") and size and read["level"].isdigit():
+        if read["type"] in ("Data", "Unified") and size and int(size.group(1)) and _LEVEL.fullmatch(read["level"]):
             shift = {"": 0, "K": 10, "M": 20, "G": 30}[size.group(2)]
             sharers = max(1, len(cpus_of(read["shared_cpu_list"])))
             found.append(Cache(int(read["level"]), int(size.group(1)) << shift, sharers))
-    return tuple(sorted(found, key=lambda cache: cache.level))
+    return tuple(sorted(found, key=lambda cache: (cache.level, cache.size)))
 
 
 def cpus_of(text: str) -> tuple[int, ...]:
     """The CPUs of a list such as `0-3,8`; those that are no list are left out."""
     found: set[int] = set()
     for part in text.strip().split(","):
-        low, _, high = part.partition("-")
-        if low.isdigit() and (high or low).isdigit() and int(high or low) - int(low) < 1 << 16:
-            found.update(range(int(low), int(high or low) + 1))
+        if read := _RANGE.fullmatch(part):
+            low, high = int(read.group(1)), int(read.group(2) or read.group(1))
+            found.update(range(low, high + 1) if high - low < _MOST_CPUS else ())
     return tuple(sorted(found))
 
 

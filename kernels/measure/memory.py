@@ -14,10 +14,15 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
+from engram_diagnose.kernels.measure.placement import bind
+
 Pages = Literal["huge", "small"]
 
 HUGE: Final = 2 << 20
 """Bytes of a huge page on x86-64, and on ARM with small ones of 4 KiB."""
+
+_MAPPING: Final = re.compile(r"([0-9a-f]{1,16})-([0-9a-f]{1,16}) ")
+_PAGES: Final = re.compile(r"(Anonymous|AnonHugePages): +([0-9]{1,18}) kB")
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,8 +43,12 @@ class Buffer:
         return self.bytes[: len(self.bytes) // item * item].view(kind)
 
 
-def buffer(size: int, *, pages: Pages = "huge") -> Buffer:
-    """Get so many bytes, zeroed. Raises `MemoryError` where the system has not got them."""
+def buffer(size: int, *, pages: Pages = "huge", byte: int = 0, node: int | None = None) -> Buffer:
+    """
+    Get so many bytes, each of them `byte`, on a NUMA node if one is named and otherwise on that of the calling thread.
+
+    Raises `MemoryError` where the system has not got them, and `OSError` where it does not place memory on that node.
+    """
     if size <= 0:
         raise ValueError("a buffer has one byte at least")
     try:
@@ -49,9 +58,11 @@ def buffer(size: int, *, pages: Pages = "huge") -> Buffer:
         raise MemoryError(f"{size} bytes cannot be mapped: {error}") from None
     _advise(mapped, pages)
     whole = np.frombuffer(mapped, np.uint8)
+    if node is not None:
+        bind(whole.ctypes.data, len(whole), node)  # the mapping begins with a page
     skipped = -whole.ctypes.data % HUGE
     found = whole[skipped : skipped + size]
-    found.fill(0)  # the first touch places the page, and is slow
+    found.fill(byte)  # the first touch places the page, and is slow
     return Buffer(found, pages, share_on_huge_pages(found.ctypes.data, size))
 
 
@@ -65,17 +76,21 @@ def _advise(mapped: mmap.mmap, pages: Pages) -> None:
 
 
 def share_on_huge_pages(address: int, size: int, path: Path = Path("/proc/self/smaps")) -> float | None:
-    """The share of memory at `address` that lies on huge pages, None where that cannot be read."""
+    """
+    The share of memory at `address` that lies on huge pages, None where that cannot be read.
+
+    The kernel joins neighbours of one kind to one mapping, and counts the pages of all of it: the share is that of the
+    mappings which hold any of the memory, of what was touched of them.
+    """
     try:
         text = path.read_text(encoding="ascii", errors="replace")
     except OSError:
         return None
-    huge = 0
+    counted = {"Anonymous": 0, "AnonHugePages": 0}
     inside = False
     for line in text.splitlines():
-        if found := re.match(r"([0-9a-f]+)-([0-9a-f]+) ", line):
-            low, high = (int(cell, 16) for cell in found.groups())
-            inside = low < address + size and high > address
-        elif inside and line.startswith("AnonHugePages:"):
-            huge += int(line.split()[1]) << 10
-    return min(1.0, huge / size)
+        if found := _MAPPING.match(line):
+            inside = int(found.group(1), 16) < address + size and int(found.group(2), 16) > address
+        elif inside and (found := _PAGES.match(line)):
+            counted[found.group(1)] += int(found.group(2))
+    return min(1.0, counted["AnonHugePages"] / counted["Anonymous"]) if counted["Anonymous"] else None

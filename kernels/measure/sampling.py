@@ -2,10 +2,11 @@
 Repeats of one work, timed: how often it is done follows from how long it takes, never how large it is.
 """
 
+import math
 import os
 import resource
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -13,9 +14,20 @@ from engram_diagnose.kernels.measure.bench import Bench
 from engram_diagnose.kernels.measure.measurement import Better, Measurement, Stability, quantile
 
 Work = Callable[[int], object]
-"""Does something so many times; what it gives is kept until the clock was read, so that no work is optimised away."""
+"""
+Does something so many times; what it gives is kept until the clock was read, so that no work is optimised away.
+
+Where it gives a `Took`, that counts instead of the time until it returned.
+"""
 
 _MOST_ROUNDS: Final = 1 << 40
+
+
+@dataclass(frozen=True, slots=True)
+class Took:
+    """The seconds that a work has timed itself, such as without the time until its threads have woken up."""
+
+    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +49,32 @@ def repeats_of(work: Work, bench: Bench, *, seconds: float = 0.0, repeats: int =
     count = repeats or int(bench.limits["repeats"])
     least = (seconds or bench.limits["figure_seconds"]) / count
     rounds = rounds_for(work, least)
-    before, taken = _Disturbance.now(), []
+    before, taken = Disturbance.now(), []
     for _ in range(count):
         bench.check()
         taken.append(_timed(work, rounds) / rounds)
-    after = _Disturbance.now()
+    after = Disturbance.now()
     return Repeats(tuple(taken), rounds, after.switches - before.switches, after.steal_since(before))
+
+
+def in_turns(works: Sequence[Work], bench: Bench, *, seconds: float = 0.0, repeats: int = 0) -> list[Repeats]:
+    """
+    Time several works that are to be compared, repeat by repeat: what slows the host for a moment slows them all.
+
+    Each takes about `seconds` in all, and is done as often as the first, whatever it takes; what disturbed is said of
+    all of them.
+    """
+    count = repeats or int(bench.limits["repeats"])
+    rounds = rounds_for(works[0], (seconds or bench.limits["figure_seconds"]) / count)
+    for work in works:
+        _timed(work, 1)
+    before, taken = Disturbance.now(), []
+    for _ in range(count):
+        bench.check()
+        taken.append([_timed(work, rounds) / rounds for work in works])
+    after = Disturbance.now()
+    switches, steal = after.switches - before.switches, after.steal_since(before)
+    return [Repeats(tuple(each), rounds, switches, steal) for each in zip(*taken, strict=True)]
 
 
 def rounds_for(work: Work, seconds: float) -> int:
@@ -96,8 +128,8 @@ def of_values(
 
 def stability_of(values: tuple[float, ...], steal: float, limits: Mapping[str, float]) -> Stability:
     """By how far the quartiles lie apart, and what the hypervisor took."""
-    middle = quantile(values, 0.5)
-    spread = (quantile(values, 0.75) - quantile(values, 0.25)) / abs(middle) if middle else 0.0
+    middle, apart = quantile(values, 0.5), quantile(values, 0.75) - quantile(values, 0.25)
+    spread = apart / abs(middle) if middle else math.inf if apart else 0.0
     if spread > limits["spread_unstable"] or steal > limits["steal_unstable"]:
         return "unstable"
     return "noisy" if spread > limits["spread_noisy"] or steal > limits["steal_noisy"] else "stable"
@@ -107,12 +139,11 @@ def _timed(work: Work, rounds: int) -> float:
     start = time.perf_counter()
     kept = work(rounds)
     taken = time.perf_counter() - start
-    del kept
-    return taken
+    return kept.seconds if isinstance(kept, Took) else taken
 
 
 @dataclass(frozen=True, slots=True)
-class _Disturbance:
+class Disturbance:
     """What others have taken of the CPU so far."""
 
     switches: int
@@ -120,11 +151,11 @@ class _Disturbance:
     wall: float
 
     @classmethod
-    def now(cls) -> "_Disturbance":
+    def now(cls) -> "Disturbance":
         usage = resource.getrusage(resource.RUSAGE_SELF)
         return cls(usage.ru_nivcsw, stolen_seconds(), time.perf_counter())
 
-    def steal_since(self, before: "_Disturbance") -> float:
+    def steal_since(self, before: "Disturbance") -> float:
         """The share of all CPUs' time that the hypervisor took."""
         wall = (self.wall - before.wall) * (os.cpu_count() or 1)
         return max(0.0, self.steal - before.steal) / wall if wall > 0 else 0.0

@@ -22,7 +22,13 @@ class Pool:
     def __init__(self, cpus: Sequence[int]) -> None:
         if not cpus:
             raise ValueError("a pool has one CPU at least")
-        self._threads = [_Pinned(cpu) for cpu in cpus]
+        self._threads: list[_Pinned] = []
+        self._open = True
+        try:
+            self._threads.extend(_Pinned(cpu) for cpu in cpus)
+        except BaseException:  # no more threads are allowed, or Ctrl-C: those that there are must not stay
+            self.close()
+            raise
 
     def __len__(self) -> int:
         return len(self._threads)
@@ -41,26 +47,29 @@ class Pool:
         return self.run_on(range(len(calls)), calls)
 
     def run_on(self, threads: Sequence[int], calls: Sequence[Callable[[], Any]]) -> list[Any]:
-        """As `run`, on these threads of the pool."""
-        if len(set(threads)) != len(calls):
-            raise ValueError("each call has a thread of its own")
-        gate = threading.Barrier(len(calls))
-        done = [self._threads[thread].do(call, gate) for thread, call in zip(threads, calls, strict=True)]
-        interrupted: BaseException | None = None
-        for one in done:
-            while not one.is_set():
-                try:
-                    one.wait(_POLL_SECONDS)
-                except BaseException as error:  # Ctrl-C: the loops end by themselves, their buffers must outlive them
-                    interrupted = error
-        if interrupted is not None:
-            raise interrupted
+        """As `run`, on these threads of the pool. One caller at a time, and none of the pool's own threads."""
+        if len(set(threads)) != len(calls) or not set(threads) <= set(range(len(self._threads))):
+            raise ValueError(f"each call has a thread of its own: {len(calls)} calls, {len(self._threads)} threads")
+        if not self._open:
+            raise RuntimeError("the pool is closed: its threads have ended")
+        gate = threading.Barrier(max(1, len(calls)))
+        done: list[_Done] = []
+        try:
+            done.extend(self._threads[thread].do(call, gate) for thread, call in zip(threads, calls, strict=True))
+        except BaseException:
+            gate.abort()  # those that are at the gate wait for some that do not come any more
+            _until_all([one.wait for one in done])
+            raise
+        _until_all([one.wait for one in done])
         return [one.outcome() for one in done]
 
     def close(self) -> None:
-        """End the threads."""
-        for thread in self._threads:
-            thread.end()
+        """End the threads; a second time does nothing."""
+        if self._open:
+            self._open = False
+            for thread in self._threads:
+                thread.end()
+        _until_all([thread.ended for thread in self._threads])
 
     def __enter__(self) -> Self:
         return self
@@ -95,18 +104,41 @@ class _Pinned:
 
     def end(self) -> None:
         self._calls.put(None)
-        self._thread.join()
+
+    def ended(self, seconds: float) -> bool:
+        self._thread.join(seconds)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
-        pin_to(self.cpu)
         while (asked := self._calls.get()) is not None:
             call, gate, done = asked
+            pin_to(self.cpu)  # anew each time: what the last call used may have moved the thread
             try:
                 gate.wait()
                 done.result = call()
             except BaseException as error:
                 done.error = error
             done.set()
+            del asked, call, gate, done  # what they hold, such as a gigabyte, is not kept until the next call
+
+
+def _until_all(waits: Sequence[Callable[[float], bool]]) -> None:
+    """
+    Wait until each says that it has ended.
+
+    What interrupts it, such as Ctrl-C, is raised at the end: the loops end by themselves, and use buffers until then.
+    """
+    interrupted: BaseException | None = None
+    pending = list(waits)
+    while pending:
+        try:
+            while pending:
+                if pending[-1](_POLL_SECONDS):
+                    pending.pop()
+        except BaseException as error:
+            interrupted = error
+    if interrupted is not None:
+        raise interrupted
 
 
 def pin_to(cpu: int) -> bool:
