@@ -28,7 +28,7 @@ RESTARTS: Final = {
 }
 _ORIGINS: Final = {
     "perf": "hardware counters and profiles on the server's host: profile reads all of them, run what costs nothing",
-    "kernels": "microbenchmarks of this host; this release has none",
+    "kernels": "microbenchmarks of this host: kernels measures them and keeps them for a month",
     "alert": "the alerts that asked for a diagnosis, as the service takes them from Alertmanager",
     "operator": "what the operator says on the command line",
     "telemetry": "the bundle itself: what the answers hold and what they lack",
