@@ -11,6 +11,7 @@ from engram_diagnose.collectors.bundle_format import HOST_ALONE, Bundle, BundleE
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.instances import NODE_DIALECT, USUAL_DIALECT
 from engram_diagnose.collectors.parse.alerts import facts_of_alerts
+from engram_diagnose.collectors.parse.attained import facts_of_attained
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.endpoints import HEALTH, facts_of_endpoints, facts_of_health
 from engram_diagnose.collectors.parse.engram_json import absent_metrics, expected_metrics, facts_of_engram_json
@@ -38,7 +39,7 @@ _END_OF_TIME: Final = 253_402_300_800.0
 
 _NO_COLLECTOR: Final[Mapping[str, str]] = {
     "perf": "nobody looked: a profile does",
-    "kernels": "this release has no microbenchmarks",
+    "kernels": "nobody has measured what the server's host can attain",
     "alert": "no alert started this diagnosis",
     "operator": "the operator has not said",
 }
@@ -95,6 +96,7 @@ class _Reading:
         # Recalls of our own come first: they only stand in for what a server records of its clients'.
         facts = [*facts_of_recalls(self._bundle.answers), *self._metrics(), *self._direct(), *self._local()]
         facts += [*self._configuration(), *self._statements()]
+        facts += facts_of_attained(self._bundle.answers, at=self._bundle.time)
         facts += [*self._deep(), *self._telemetry, *self._kept(), *self._alerts()]
         return facts + self._rest(facts)
 

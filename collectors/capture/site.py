@@ -13,6 +13,7 @@ from urllib.parse import urlsplit
 
 from engram_diagnose.collectors.capture.address import address_of, same_server, split_url
 from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.collectors.capture.attained import attained
 from engram_diagnose.collectors.capture.deep import capture_target
 from engram_diagnose.collectors.capture.files import configuration, configuration_paths, server_environment
 from engram_diagnose.collectors.capture.http import http_answer
@@ -187,12 +188,16 @@ class Site:
         if isinstance(target, NoTarget):
             # Of a host without the server only what does not move matters, so its counters are not watched.
             host = capture_host(machine, data_dir=order.data_dir, seconds=0) if self.alone else []
-            return [target_answer(machine, target), *host]
+            return [
+                target_answer(machine, target),
+                *host,
+                *(attained(machine, data_dir=order.data_dir) if host else []),
+            ]
         if self._past:
             return [target_answer(machine, NoTarget("WINDOW_NOT_COLLECTED", _PAST))]
         self._progress(f"watching process {target.pid} for {self._seconds:g} s")
         data_dir = order.data_dir or data_directory(target.pid, proc_root=machine.proc_root)
-        return capture_target(
+        found = capture_target(
             machine,
             target,
             limits=self._bounds.limits,
@@ -202,6 +207,7 @@ class Site:
             profile=order.profile,
             progress=self._progress,
         )
+        return found + attained(machine, data_dir=data_dir)
 
     # The server itself
 

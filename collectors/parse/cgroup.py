@@ -72,6 +72,16 @@ def memory_limit(text: str) -> float | None:
     return min(limits, default=None)
 
 
+def memory_left(text: str) -> float | None:
+    """
+    The bytes that the tightest level still gives, one at least; None without a limit.
+
+    What can be dropped at once counts as left. A level that does not say what it uses gives its whole limit.
+    """
+    levels = [(_limit(files), _used(files) or 0) for files in parse_levels(text).values()]
+    return min((max(1.0, float(limit - used)) for limit, used in levels if limit is not None), default=None)
+
+
 def _limit(files: Mapping[str, str]) -> int | None:
     """`memory.max`, or `memory.high` where that is lower; version 1's `memory.limit_in_bytes`."""
     texts = (files[name].strip() for name in _LIMITS if name in files)

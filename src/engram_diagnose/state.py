@@ -2,9 +2,10 @@
 Where the tool keeps what outlives a run: baselines, and the ledger.
 """
 
-import os
 from pathlib import Path
 from typing import Final
+
+from engram_diagnose.collectors.capture.attained import state_place
 
 VARIABLE: Final = "ENGRAM_DIAGNOSE_STATE"
 _ADVICE: Final = f"set {VARIABLE} to a folder that can be written"
@@ -37,12 +38,6 @@ def make_folder(folder: Path) -> None:
 
 
 def _named() -> Path:
-    if named := os.environ.get(VARIABLE, ""):
-        return Path(named).absolute()
-    # The specification of these folders says that a relative path counts as not set.
-    if (shared := os.environ.get("XDG_STATE_HOME", "")) and Path(shared).is_absolute():
-        return Path(shared, "engram-diagnose")
-    try:
-        return Path.home() / ".local" / "state" / "engram-diagnose"
-    except RuntimeError:
-        raise StateError(f"this user has no home folder to keep state in; {_ADVICE}") from None
+    if place := state_place():
+        return Path(place)
+    raise StateError(f"this user has no home folder to keep state in; {_ADVICE}")

@@ -23,6 +23,7 @@ COMMANDS = {
     "tune": ("engram_diagnose.cli.tune", "What to change in the configuration, as a patch; apply, undo."),
     "verify": ("engram_diagnose.cli.verify", "Compare before and after: did it help?"),
     "baseline": ("engram_diagnose.cli.baseline", "Save a good day; compare with it later."),
+    "kernels": ("engram_diagnose.cli.kernels", "What this host can attain, measured."),
     "rules": ("engram_diagnose.cli.rules", "List, show, check, test and scaffold rules."),
     "serve": ("engram_diagnose.cli.serve", "Take Alertmanager's webhook, diagnose, keep and show."),
     "demo": ("engram_diagnose.cli.demo", "Diagnose the incident that comes with the tool."),

@@ -8,7 +8,12 @@ import click
 
 from engram_diagnose.cli.output import NOT_COLLECTED, USAGE
 
-_NOT_COLLECTED: Final = frozenset({"BenchmarkError", "BundleError", "NothingToCollectError", "NothingToCompareError"})
+_NOT_COLLECTED: Final = frozenset(
+    {
+        "BenchmarkError", "BundleError", "BusyHostError", "NoCompilerError", "NoRecordError", "NothingToCollectError",
+        "NothingToCompareError",
+    }
+)  # fmt: skip
 """By name, so that no command pays for importing what can only fail in another."""
 
 
