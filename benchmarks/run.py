@@ -4,9 +4,9 @@ Runs the benchmarks and prints each figure beside a yardstick of the same run.
 
     python benchmarks/run.py [NAME ...] [--json] [--quick] [--check]
 
-NAME is one of inference, loading, process, editing, webhook, metrics, collecting; all of them by default. soak takes
-minutes, and runs when it is named. `--quick` shows in seconds that they work; its figures mean little. With `--check`
-the exit code is 1 when a bar is missed.
+NAME is one of inference, loading, process, editing, webhook, metrics, collecting; all of them by default. soak, kernels
+and index take minutes, and run when they are named. `--quick` shows in seconds that they work; its figures mean little.
+With `--check` the exit code is 1 when a bar is missed.
 """
 
 import argparse
@@ -17,7 +17,7 @@ from collections.abc import Sequence
 from outcome import Outcome, as_json, as_table
 
 BENCHMARKS = ("inference", "loading", "process", "editing", "webhook", "metrics", "collecting")
-BY_NAME = ("soak",)
+BY_NAME = ("soak", "kernels", "index")
 """What takes minutes, and runs when it is asked for."""
 
 
@@ -39,7 +39,10 @@ def main(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(description="Run the benchmarks.")
     parser.add_argument(
-        "names", nargs="*", metavar="NAME", help=f"which: {', '.join(BENCHMARKS)} (all by default), soak"
+        "names",
+        nargs="*",
+        metavar="NAME",
+        help=f"which: {', '.join(BENCHMARKS)} (all by default), {', '.join(BY_NAME)}",
     )
     parser.add_argument("--json", action="store_true", help="print JSON instead of a table")
     parser.add_argument("--quick", action="store_true", help="show that they work; the figures mean little")
