@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -58,8 +59,14 @@ NEEDS = (
 )
 
 
-def pytest_configure() -> None:
-    """Programs beside this Python are found also when pytest was started without activating."""
+def pytest_configure(config: pytest.Config) -> None:
+    """
+    Programs beside this Python are found also when pytest was started without activating, and what this user has kept
+    (a record of what the host attains, baselines) is not seen.
+    """
+    state = tempfile.TemporaryDirectory(prefix="engram-diagnose-state-")
+    config.add_cleanup(state.cleanup)
+    os.environ["ENGRAM_DIAGNOSE_STATE"] = state.name
     beside = str(Path(sys.executable).parent)
     os.environ["PATH"] = os.pathsep.join([beside, os.environ.get("PATH", os.defpath)])
 
