@@ -100,15 +100,17 @@ def line(
     It is promised to be `within` so much of 1, or at least `floor`.
     """
     both = not math.isinf(within)
+    most, least = 1 + within if both else None, 1 - within if both else floor
     return Outcome(
         benchmark,
         what,
         pairs.ours.median,
         against,
         pairs.theirs.median,
-        bar=1 + within if both else None,
-        floor=1 - within if both else floor,
-        noise=pairs.noise,
+        bar=most,
+        floor=least,
+        # Of the speed, which is the other way up.
+        noise=pairs.noise(floor=1 / most if most else None, bar=1 / least if least else None),
         quartiles=(pairs.ours.low, pairs.ours.high),
         yardstick_quartiles=(pairs.theirs.low, pairs.theirs.high),
         repetitions=pairs.ours.count,

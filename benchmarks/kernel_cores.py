@@ -16,7 +16,7 @@ from engram_diagnose.kernels.measure.bench import Bench
 from engram_diagnose.kernels.measure.together import Gate, at_once
 from engram_diagnose.kernels.measure.topology import spread_pairs
 
-NAME = "kernel_cores"
+NAME = "cores"
 WINDOW_SECONDS = 0.002
 MOST_PAIRS = 6
 LINES = 64

@@ -14,12 +14,12 @@ from pairs import Pairs, paired, speed
 from engram_diagnose.kernels.loops.hnsw_index import HnswIndex
 from engram_diagnose.kernels.measure.hnsw import MATRIX, NEIGHBOURS, Sample, Setting, exact, made, recall_of
 
-BENCHMARK: Final = "kernel hnsw"
+BENCHMARK: Final = "hnsw"
 FASTER: Final = 1.2
 EQUAL: Final = 0.005
 """How far apart recalls may lie that are equal."""
 
-_SHARES: Final = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35, 1.5)
+_SHARES: Final = (0.6, 0.7, 0.8, 0.85, 0.9, 0.95, 1.0, 1.05, 1.1, 1.2, 1.35, 1.5, 1.7, 1.9, 2.2, 2.5)
 """Of the setting's ef: those that hnswlib is tried with."""
 
 

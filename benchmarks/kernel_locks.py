@@ -16,7 +16,7 @@ from engram_diagnose.kernels.measure.bench import Bench
 from engram_diagnose.kernels.measure.locks import KEYS, SKEWS, Skew, numbers_of_shards
 from engram_diagnose.kernels.measure.together import Gate, at_once
 
-NAME = "kernel_locks"
+NAME = "locks"
 WINDOW_SECONDS = 0.004
 DRAWN_EACH = 1 << 16
 _POINTER, _WHOLE = ctypes.c_void_p, ctypes.c_int64

@@ -21,7 +21,7 @@ from engram_diagnose.kernels.measure.sharing import ADJACENT, LAYOUTS, UPDATES, 
 from engram_diagnose.kernels.measure.together import Gate, at_once
 from engram_diagnose.kernels.measure.topology import on_two_cores
 
-NAME = "kernel_sharing"
+NAME = "sharing"
 WINDOW_SECONDS = 0.006
 PADDED_WITHIN, BOUNCED_WITHIN = 0.02, 0.10
 LEAST_FACTOR = 5.0

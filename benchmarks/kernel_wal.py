@@ -24,7 +24,7 @@ from outcome import Outcome
 from engram_diagnose.kernels.measure.probe_file import ProbeFile, with_probe_file
 from engram_diagnose.kernels.measure.wal import ENTRY, WAYS, Way, cut, entry_page, timed
 
-NAME: Final = "kernel_wal"
+NAME: Final = "wal"
 BAR: Final = 1.10
 FOLDER: Final = "/var/tmp"
 """On a disk, where /tmp may lie in memory."""

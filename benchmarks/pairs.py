@@ -11,7 +11,7 @@ from measure import Timing, timing
 from outcome import Outcome, Unit
 
 NOISY = 0.10
-"""How far apart the quartiles of the ratio may lie before nothing is said of a bar."""
+"""How far apart the quartiles of the ratio may lie before nothing is said of a bar between them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -22,10 +22,12 @@ class Pairs:
     theirs: Timing
     speed: Timing
 
-    @property
-    def noise(self) -> str:
-        """Why the ratio says nothing; empty when it does."""
-        return f"too noisy to say (quartiles {self.speed.spread:.0%} apart)" if self.speed.spread > NOISY else ""
+    def noise(self, *, floor: float | None, bar: float | None) -> str:
+        """Why the ratio says nothing of a promise; empty where all between its quartiles is on one side of it."""
+        low, high = self.speed.low, self.speed.high
+        between = any(low < promised < high for promised in (floor, bar) if promised is not None)
+        unclear = self.speed.spread > NOISY and (between or floor is bar is None)
+        return f"too noisy to say (quartiles {self.speed.spread:.0%} apart)" if unclear else ""
 
 
 def paired(ours: Callable[[], object], theirs: Callable[[], object], *, pairs: int = 31, warm_up: int = 2) -> Pairs:
@@ -68,7 +70,7 @@ def speed(
         unit,
         bar,
         floor=floor,
-        noise=pairs.noise,
+        noise=pairs.noise(floor=floor, bar=bar),
         quartiles=(work / pairs.ours.high, work / pairs.ours.low),
         yardstick_quartiles=(work / pairs.theirs.high, work / pairs.theirs.low),
         repetitions=pairs.ours.count,

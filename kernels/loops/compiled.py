@@ -73,7 +73,12 @@ def cache_folder() -> Path | None:
 
 def _base() -> Path:
     named = os.environ.get("XDG_CACHE_HOME")
-    return Path(named) if named and Path(named).is_absolute() else Path.home() / ".cache"
+    if named and Path(named).is_absolute():
+        return Path(named)
+    home = Path.home()
+    if not home.is_dir():
+        raise RuntimeError(f"{home} is not there, and is not ours to make")
+    return home / ".cache"
 
 
 def _is_private(folder: Path) -> bool:

@@ -242,8 +242,9 @@ def _descend(graph: Any, scratch: Any, vector: Any, layer: Any) -> Any:
 @loop
 def _select(graph: Any, ranked: Any, count: Any, most: Any, kept: Any, apart: Any) -> Any:
     """
-    Alg. 4: of `count` ascending candidates keep up to `most`, each nearer to the node than to any kept before it; how
-    many. Where there are fewer than `most` all are kept.
+    Alg. 4: of `count` ascending candidates keep up to `most`, each nearer to the node than to any kept before it, and
+    then the nearest of those that were left out, until there are `most`; how many. Links that lead where others lead
+    as well cost a search little, and it finds more with them than with as much more width.
     """
     size = 0
     for at in range(count):
@@ -257,7 +258,23 @@ def _select(graph: Any, ranked: Any, count: Any, most: Any, kept: Any, apart: An
         if good:
             kept[size] = node
             size += 1
+    chosen = size
+    for at in range(count):
+        if size == most:
+            break
+        node = _node(ranked[at])
+        if not _is_among(kept, chosen, node):
+            kept[size] = node
+            size += 1
     return size
+
+
+@inlined
+def _is_among(nodes: Any, count: Any, node: Any) -> Any:
+    among = False
+    for at in range(count):
+        among = among or nodes[at] == node
+    return among
 
 
 @loop

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from live import HEAVY, Faulty, at_work, build, confidence, control_group, figure, look, until_named_first
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("disk")]  # with what else keeps the disk busy
 
 CPUS = sorted(os.sched_getaffinity(0))
 needs_perf = pytest.mark.skipif(shutil.which("perf") is None, reason="no perf here")

@@ -3,6 +3,7 @@
 import subprocess
 import sys
 from collections.abc import Mapping
+from pathlib import Path
 
 import pytest
 from llvmlite import binding
@@ -49,8 +50,8 @@ def test_twice_the_registers_hold_twice_the_sums(monkeypatch: pytest.MonkeyPatch
     assert vectors.accumulators_here() == sums
 
 
-def test_a_cpu_without_wide_registers_and_without_fused_multiply_adds_computes_the_same() -> None:
+def test_a_cpu_without_wide_registers_and_without_fused_multiply_adds_computes_the_same(tmp_path: Path) -> None:
     """Its vectors are split, and multiplied and added apart; nothing is looked for that is not there."""
-    environment = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "HOME": "/nonexistent", "PATH": "/usr/bin"}
+    environment = {"NUMBA_CPU_NAME": "generic", "NUMBA_CPU_FEATURES": "", "HOME": str(tmp_path), "PATH": "/usr/bin"}
     done = subprocess.run([sys.executable, "-c", SCRIPT], capture_output=True, text=True, env=environment, check=False)
     assert done.stdout == "right\n", done.stderr

@@ -25,7 +25,7 @@ DISTINCT = (4, 6, 7)
 @pytest.fixture(scope="module")
 def limits() -> Mapping[str, float]:
     read = read_limits(load_rules((), thorough=False).texts, "kernels")
-    return {**read, "repeats": 3, "figure_seconds": 0.03}
+    return {**read, "repeats": 3, "figure_seconds": 0.03, "meeting_seconds": 2.0}
 
 
 @pytest.fixture

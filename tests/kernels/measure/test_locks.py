@@ -17,6 +17,8 @@ from engram_diagnose.kernels.measure.together import ApartError, Rounds
 from engram_diagnose.rulebase import load_rules
 
 CPUS = tuple(sorted(os.sched_getaffinity(0)) * 2)[:2]
+PATIENT = 2.0
+"""Seconds to wait for threads of other tests that have the CPUs."""
 WORDS = ["uniform", "zipf 0.99", "zipf 1.3"]
 ADVICE = ["locks.shards", "locks.best_rate", "locks.gain", "locks.further_gain"]
 
@@ -24,7 +26,7 @@ ADVICE = ["locks.shards", "locks.best_rate", "locks.gain", "locks.further_gain"]
 @pytest.fixture(scope="module")
 def limits() -> Mapping[str, float]:
     read = read_limits(load_rules((), thorough=False).texts, "kernels")
-    return {**read, "repeats": 3, "locks_seconds": 0.003}
+    return {**read, "repeats": 5, "locks_seconds": 0.02, "meeting_seconds": PATIENT}
 
 
 @pytest.fixture

@@ -22,7 +22,9 @@ THREE = tuple(HERE * 3)[:3]
 
 @pytest.fixture(scope="module")
 def limits() -> Mapping[str, float]:
-    return {**read_limits(load_rules((), thorough=False).texts, "kernels"), "repeats": 3, "sharing_seconds": 0.003}
+    read = read_limits(load_rules((), thorough=False).texts, "kernels")
+    # Threads of other tests may have the CPUs for a while.
+    return {**read, "repeats": 5, "sharing_seconds": 0.02, "meeting_seconds": 2.0}
 
 
 @pytest.fixture
@@ -53,7 +55,7 @@ def test_two_threads_and_all_have_a_figure_for_each_layout(bench: Bench) -> None
         assert [(one.labels["threads"], one.labels["layout"]) for one in figures] == [
             (threads, layout) for threads in ("2", "3") for layout in ("adjacent", "64 B", "128 B")
         ]
-        assert all(one.unit == "s" and one.better == "lower" and len(one.values) <= 3 for one in figures)
+        assert all(one.unit == "s" and one.better == "lower" and len(one.values) <= 5 for one in figures)
         assert [one.threads for one in figures] == [2, 2, 2, 3, 3, 3]
     factors = of(found, "sharing.factor")
     assert [(one.labels["update"], one.labels["threads"]) for one in factors] == [
