@@ -33,8 +33,17 @@ PARTS = {"kernels": {"stream", "latency", "peak", "similarity", "walk", "sharing
 
 @pytest.mark.parametrize(
     "name",
-    ["inference", "loading", "process", "editing", "webhook", "metrics", "collecting", "index",
-     pytest.param("kernels", marks=pytest.mark.xdist_group("disk"))],
+    [
+        "inference",
+        "loading",
+        "process",
+        "editing",
+        "webhook",
+        "metrics",
+        "collecting",
+        "index",
+        pytest.param("kernels", marks=pytest.mark.xdist_group("disk")),
+    ],
 )
 def test_a_benchmark_puts_its_figures_beside_a_yardstick_of_the_same_run(root: Path, name: str) -> None:
     for library in NEEDS.get(name, []):
