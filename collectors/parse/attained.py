@@ -35,12 +35,11 @@ class From:
     """
     The measurement that a fact is taken from: its name and labels that it has.
 
-    Of several it is the one of all threads, the largest, or else the first; `on_device` where it is one of the disk.
+    Of several it is the largest where that is asked for, else the first; `on_device` where it is one of the disk.
     """
 
     name: str
     labels: Mapping[str, str] = field(default_factory=dict)
-    all_threads: bool = False
     largest: bool = False
     on_device: bool = False
 
@@ -57,8 +56,6 @@ class From:
 
     def chosen(self, fitting: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:
         """The one of several that fit, of which there is one at least."""
-        if self.all_threads:
-            return max(fitting, key=lambda entry: _count(entry, "threads"))
         return max(fitting, key=lambda entry: figure(entry.get("attained")) or 0.0) if self.largest else fitting[0]
 
 
@@ -70,7 +67,7 @@ _EVEN, _HOT = {"keys": "uniform"}, {"keys": "zipf 1.3"}
 FACTS: Final[Mapping[str, From]] = {
     f"host.attainable.{name}": wanted
     for name, wanted in (
-        ("memory_bandwidth", From("stream.read", {"level": "memory"}, all_threads=True)),
+        ("memory_bandwidth", From("stream.read", {"level": "memory", "threads": "all"})),
         ("memory_bandwidth_one_thread", From("stream.read", {"level": "memory", "threads": "one"})),
         ("memory_latency", From("latency.plateau", {"level": "memory"})),
         ("last_level_cache", From("latency.last_cache")),
@@ -188,7 +185,8 @@ _WORDS: Final = {"cpu": "CPU", "cpus": "number of CPUs", "device": "disk"}
 
 
 def _why_not(part: _Part, wanted: From) -> Missing:
-    named = [one for one in part.unmeasured if str(one.get("name", "")) in (wanted.name, wanted.part)]
+    named = [one for one in part.unmeasured if wanted.fits(one)]
+    named += [one for one in part.unmeasured if str(one.get("name", "")) in (wanted.name, wanted.part)]
     said = next((str(one.get("reason", "")) for one in named), "")
     return Missing(Reason.SOURCE_ABSENT, f"not measurable there: {said}" if said else "not among what was measured")
 

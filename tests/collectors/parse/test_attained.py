@@ -127,9 +127,18 @@ def test_what_could_not_be_measured_says_why() -> None:
 
 def test_of_several_the_fact_takes_the_one_it_is_about() -> None:
     for name, wanted in FACTS.items():
-        first, on_all = measurement(wanted, 10.0), measurement(wanted, 40.0, threads=4)
-        found = facts(record(part(wanted.part, first, on_all)))
-        assert found[name].value == point(40.0 if wanted.all_threads or wanted.largest else 10.0)
+        first, second = measurement(wanted, 10.0), measurement(wanted, 40.0)
+        found = facts(record(part(wanted.part, first, second)))
+        assert found[name].value == point(40.0 if wanted.largest else 10.0)
+
+
+def test_bandwidth_of_one_thread_is_not_that_of_the_host() -> None:
+    one = FACTS["host.attainable.memory_bandwidth_one_thread"]
+    why = {"name": "stream.read", "labels": {"level": "memory", "threads": "all"}, "reason": "there is a CPU quota"}
+    other = {"name": "stream.read", "labels": {"level": "L3", "threads": "all"}, "reason": "L3 is too small"}
+    found = facts(record(part("stream", measurement(one, 15e9), unmeasured=[other, why])))
+    assert found["host.attainable.memory_bandwidth_one_thread"].value == point(15e9)
+    assert "there is a CPU quota" in str(found["host.attainable.memory_bandwidth"].unknown)
 
 
 def test_each_fact_is_in_the_catalogue_and_each_of_the_catalogue_is_measured() -> None:
