@@ -210,7 +210,9 @@ def _known(name: str, entry: Mapping[str, Any], part: _Part, record: Answer) -> 
 
 
 def _quality(entry: Mapping[str, Any]) -> str:
-    said = [f"three of four repeats reach it; half of {_count(entry, 'repeats')} lie within {_spread(entry):.1%}"]
+    repeats = _count(entry, "repeats")
+    scatter = f"three of four repeats reach it; half of {repeats} lie within {_spread(entry):.1%}"
+    said = [scatter if repeats > 1 else "a single figure"]
     if entry.get("stability") == "noisy":
         said.append("noisy")
     return "; ".join(said)

@@ -106,6 +106,10 @@ def test_figures_that_scatter_too_far_are_no_limit() -> None:
     assert all("others used the host" in str(fact.unknown) for fact in found.values())
 
 
+def test_of_a_single_figure_no_spread_is_told() -> None:
+    assert {fact.quality for fact in facts(everything(repeats=1)).values()} == {"a single figure"}
+
+
 def test_noise_is_said() -> None:
     assert all(fact.quality.endswith("noisy") for fact in facts(everything(stability="noisy")).values())
 
