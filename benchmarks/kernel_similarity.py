@@ -65,7 +65,7 @@ def _lines(reference: ctypes.CDLL, level: str, groups: int, batch: int, pairs: i
         dot = ctypes.c_void_p(simsimd.pointer_to_dot("float32"))
         others = partial(function("others", reference, [POINTER, *SETS]), dot)
         both = paired(vectors.ours(widest, visits), vectors.theirs(others, vectors.rows, visits), pairs=pairs)
-        yield speed(NAME, f"tiles, {where}", "simsimd", both, work=work, floor=2.0 if batch == BATCH else None)
+        yield speed(NAME, f"tiles, {where}", "simsimd", both, work=work, floor=2.0)
 
 
 class _Vectors:

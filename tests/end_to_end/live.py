@@ -185,10 +185,13 @@ def named_first(diagnosis: Any, causes: Sequence[str]) -> bool:
 
 
 def until_named_first(watch: Callable[[], Any], causes: Sequence[str]) -> Any:
-    """A diagnosis that names one of the causes first: where the window was noisy, the next one, of four at most."""
+    """
+    A diagnosis that names one of the causes first: of a noisy window a second one is taken, and up to two more while
+    others are seen to disturb this machine.
+    """
     diagnosis = watch()
-    for _ in range(3):
-        if named_first(diagnosis, causes):
+    for again in range(3):
+        if named_first(diagnosis, causes) or (again and not OTHERS & {one["rule"] for one in diagnosis["causes"]}):
             break
         diagnosis = watch()
     ranked = [(one["rule"], one["confidence"]["probability"]) for one in diagnosis["causes"]]
