@@ -25,8 +25,8 @@ LEVELS = (("L1", 1), ("L2", 8))
 BATCHES = (1, 2, 8, 64)
 BATCH = 8
 """
-What is promised against simsimd: the guide's batch. A single query waits for the second level itself: where this was
-written, not even reading the rows, and doing nothing with them, is twice as fast as simsimd's function.
+The guide's batch. A single query waits for the second level itself: where this was written, not even reading the rows,
+and doing nothing with them, was twice as fast as simsimd's function, which is what is promised.
 """
 SECONDS = 5e-3
 """How long a side of a pair takes, about."""
