@@ -11,7 +11,7 @@ import pytest
 
 pytestmark = [pytest.mark.slow, pytest.mark.xdist_group("packaging")]
 
-LINKED = ("collectors", "engine", "kernels", "rules", "templates")
+LINKED = ("collectors", "engine", "kernels", "lab", "rules", "templates")
 PACKAGE = "src/engram_diagnose/"
 SCRIPT = "engram_diagnose/collect.pyz"
 """Made by the build, of what it packs."""

@@ -1,0 +1,3 @@
+"""
+The lab's compiled loops: what its threads run outside the GIL.
+"""

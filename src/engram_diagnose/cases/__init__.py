@@ -1,0 +1,3 @@
+"""
+Labelled cases: incidents whose cause is known, and how well diagnoses of them do.
+"""
