@@ -2,14 +2,17 @@
 How every loop is compiled, and where the machine code is kept.
 
 numba's cache looks at the file a loop is in alone: what the loop calls may change elsewhere, and it goes on with the
-old code. So the folder's name says what all loops together are made of. The cache holds pickles, which can run any
-code: it is used only where nobody else can write, and where there is no such place, loops are compiled anew each time.
+old code. So the folder's name says what all loops together are made of. The lab's loops call those of the kernels, and
+never the other way round: they have a folder of their own, so that the kernels' code outlives a change of the lab. The
+cache holds pickles, which can run any code: it is used only where nobody else can write, and where there is no such
+place, loops are compiled anew each time.
 """
 
 import hashlib
 import os
 import stat
 from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 from typing import Any, Final, TypeVar, cast
 
@@ -20,18 +23,19 @@ from llvmlite import binding
 F = TypeVar("F", bound=Callable[..., Any])
 
 _LOOPS: Final = Path(__file__).parent
+_LAB: Final = _LOOPS.parents[1] / "lab" / "loops"
 _FAST: Final = {"contract", "reassoc", "nsz", "arcp", "afn"}
 """What a reduction needs to be computed in lanes. Not `nnan` and `ninf`: vectors of others may hold both."""
 
 
 def loop(function: F) -> F:
     """Compile a loop: without the GIL, with the arithmetic of IEEE 754."""
-    return cast(F, numba.njit(nogil=True, cache=_CACHED, error_model="numpy")(function))
+    return _compiled(function)
 
 
 def fast_loop(function: F) -> F:
     """Compile a loop whose sums may be added up in any order, without which they are one long chain of additions."""
-    return cast(F, numba.njit(nogil=True, cache=_CACHED, error_model="numpy", fastmath=_FAST)(function))
+    return _compiled(function, fastmath=_FAST)
 
 
 def inlined(function: F) -> F:
@@ -40,22 +44,25 @@ def inlined(function: F) -> F:
 
     A call counts references to every array it is given, one atomic operation each: as long as a small piece takes.
     """
-    return cast(F, numba.njit(nogil=True, cache=_CACHED, error_model="numpy", forceinline=True)(function))
+    return _compiled(function, forceinline=True)
 
 
-def digest() -> str:
-    """What the machine code depends on: the loops, the compiler, the CPU."""
+def digest(*, lab: bool = False) -> str:
+    """What the machine code of the kernels, or of the lab, depends on: the loops, the compiler, the CPU."""
     hashed = hashlib.sha256()
-    for part in sorted(_LOOPS.glob("*.py")):
-        hashed.update(part.name.encode() + b"\0" + part.read_bytes() + b"\0")
+    for folder in (_LOOPS, _LAB) if lab else (_LOOPS,):
+        hashed.update(b"\0")
+        for part in sorted(folder.glob("*.py")):
+            hashed.update(part.name.encode() + b"\0" + part.read_bytes() + b"\0")
     for word in (numba.__version__, llvmlite.__version__, binding.get_host_cpu_name()):
         hashed.update(word.encode() + b"\0")
     return hashed.hexdigest()[:16]
 
 
-def cache_folder() -> Path | None:
+def cache_folder(*, lab: bool = False) -> Path | None:
     """
-    The folder for machine code, made where it is missing; None where none is private to this user.
+    The folder for machine code of the kernels, or of the lab, made where it is missing; None where none is private to
+    this user.
 
     `NUMBA_CACHE_DIR` names another place for it, whose owner answers for who may rename what is in it.
     """
@@ -63,7 +70,8 @@ def cache_folder() -> Path | None:
     try:
         # A folder of its own there as well: numba's names do not say what other files a loop was compiled with.
         above = Path(named) if named else _base() / "engram-diagnose" / "kernels"
-        folder = above / (f"engram-diagnose-{digest()}" if named else digest())
+        made_of = digest(lab=lab)
+        folder = above / (f"engram-diagnose-{made_of}" if named else made_of)
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         safe = _is_private(folder) and (bool(named) or all(map(_keeps, folder.resolve().parents)))
         return folder if safe else None
@@ -98,13 +106,18 @@ def _keeps(folder: Path) -> bool:
     return mine and (not found.st_mode & stat.S_IWOTH or bool(found.st_mode & stat.S_ISVTX))
 
 
-def _prepare() -> bool:
-    """Name the cache to numba, and let inline assembly be compiled; whether there is a cache."""
-    binding.initialize_native_asmparser()  # without it a loop with inline assembly ends the process
-    folder = cache_folder()
+def _compiled(function: F, **options: Any) -> F:
+    """The function, compiled when it is called first; all but kernels are kept with the lab's, which they may call."""
+    folder = _folder(lab=Path(function.__code__.co_filename).parent != _LOOPS)
     if folder is not None:
         numba.config.CACHE_DIR = str(folder)  # type: ignore[attr-defined]  # made when it is imported
-    return folder is not None
+    made = numba.njit(nogil=True, cache=folder is not None, error_model="numpy", **options)(function)
+    return cast(F, made)
 
 
-_CACHED: Final = _prepare()
+@cache
+def _folder(*, lab: bool) -> Path | None:
+    return cache_folder(lab=lab)
+
+
+binding.initialize_native_asmparser()  # without it a loop with inline assembly ends the process

@@ -13,7 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from engram_diagnose.kernels.loops.compiled import fast_loop, inlined, loop
-from engram_diagnose.kernels.loops.hnsw_distances import COSINE, LINE, _distance, _distances, _fetch
+from engram_diagnose.kernels.loops.hnsw_distances import COSINE, LINE, SCALAR, _distance, _distances, _fetch
 from engram_diagnose.kernels.loops.hnsw_sketches import FIGURES, MOST_CODE, _at_least, _encode, _fetch_code, most_word
 from engram_diagnose.kernels.loops.prefetch import prefetch
 
@@ -196,7 +196,7 @@ def _search_layer(graph: Any, scratch: Any, vector: Any, entry: Any, layer: Any,
                 seen[node] = epoch
                 near[count] = node
                 count += 1
-        if size == width:  # before, each of them is put into the pool
+        if size == width and kind != SCALAR:  # before, each of them is put into the pool
             count = _likely(graph, scratch, count, pool[size - 1])
         _distances(graph.vectors, near, count, vector, kind, apart)
         for one in range(count):

@@ -10,7 +10,7 @@ from typing import Any, Final, Literal
 import numpy as np
 import numpy.typing as npt
 
-from engram_diagnose.kernels.loops.compiled import fast_loop, inlined
+from engram_diagnose.kernels.loops.compiled import fast_loop, inlined, loop
 from engram_diagnose.kernels.loops.prefetch import prefetch
 
 Metric = Literal["l2", "inner", "cosine"]
@@ -19,6 +19,8 @@ Metric = Literal["l2", "inner", "cosine"]
 METRICS: Final[tuple[Metric, ...]] = ("l2", "inner", "cosine")
 L2: Final = METRICS.index("l2")
 COSINE: Final = METRICS.index("cosine")
+SCALAR: Final = len(METRICS)
+"""As cosine, with products added up one after another, as code does that has no vector instructions."""
 LINE: Final = 16
 """Floats of a cache line."""
 
@@ -119,10 +121,18 @@ def _fetch(vectors: Any, ids: Any, low: Any, high: Any) -> Any:
             prefetch(vectors, line)
 
 
+@loop
+def _in_order(one: Any, other: Any) -> Any:
+    total = np.float32(0)
+    for at in range(len(one)):
+        total += one[at] * other[at]
+    return np.float32(1) - total
+
+
 @inlined
 def _distances(vectors: Any, ids: Any, count: Any, vector: Any, kind: Any, out: Any) -> Any:
     """Distances of `vector` to `count` rows; ids and out hold as many."""
-    whole = count & ~3
+    whole = count & ~3 if kind != SCALAR else 0
     for at in range(0, whole, 4):
         first, second = vectors[ids[at]], vectors[ids[at + 1]]
         third, fourth = vectors[ids[at + 2]], vectors[ids[at + 3]]
@@ -136,4 +146,6 @@ def _distances(vectors: Any, ids: Any, count: Any, vector: Any, kind: Any, out: 
 
 @inlined
 def _distance(one: Any, other: Any, kind: Any) -> Any:
+    if kind == SCALAR:
+        return _in_order(one, other)
     return _squared(one, other) if kind == L2 else _inner(one, other)

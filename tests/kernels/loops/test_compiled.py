@@ -132,6 +132,46 @@ def test_a_change_of_any_loop_is_another_folder(tmp_path: Path, monkeypatch: pyt
     assert digest() == before
 
 
+def test_a_change_of_the_labs_loops_is_another_folder_for_them_alone(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "lab" / "loops"
+    shutil.copytree(compiled._LAB, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compiled, "_LAB", copied)
+    kernels = digest()
+    seen = {kernels, digest(lab=True)}
+    for file in sorted(copied.glob("*.py")):
+        file.write_bytes(file.read_bytes() + b"\n")
+        seen.add(digest(lab=True))
+    assert len(seen) == len(list(copied.glob("*.py"))) + 2
+    assert digest() == kernels
+
+
+def test_a_change_of_the_kernels_is_another_folder_for_the_lab_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    copied = tmp_path / "loops"
+    shutil.copytree(Path(compiled.__file__).parent, copied, ignore=shutil.ignore_patterns("__pycache__"))
+    monkeypatch.setattr(compiled, "_LOOPS", copied)
+    before = digest(lab=True)
+    (copied / "one_more.py").write_text("")
+    assert digest(lab=True) != before
+
+
+def test_what_is_no_kernel_is_kept_with_the_lab(tmp_path: Path) -> None:
+    (tmp_path / "own.py").write_text(
+        "from engram_diagnose.kernels.loops.compiled import loop\n\n\n@loop\ndef one():\n    return 1\n"
+    )
+    subprocess.run(
+        [sys.executable, "-c", "import own; own.one(); from engram_diagnose.kernels.loops import stream"],
+        env={**os.environ, "NUMBA_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(tmp_path)},
+        check=True,
+        timeout=120,
+    )
+    kept = [file.relative_to(tmp_path / "cache") for file in (tmp_path / "cache").rglob("own.one*.nbi")]
+    assert [file.parts[0] for file in kept] == [f"engram-diagnose-{digest(lab=True)}"]
+
+
 def test_another_compiler_is_another_folder(monkeypatch: pytest.MonkeyPatch) -> None:
     before = digest()
     monkeypatch.setattr(numba, "__version__", "0.0")
