@@ -173,7 +173,7 @@ def _kind(settings: Settings) -> int:
 
 def _numbers(settings: Settings) -> npt.NDArray[np.int64]:
     found = np.zeros(at.SETTINGS, np.int64)
-    kind = _kind(settings)
+    kind, found_hot = _kind(settings), settings.activation_visit_budget_per_tier_hot
     for place, value in (
         (at.MODE_SCALAR, kind == SCALAR),
         (at.KIND, kind),
@@ -181,8 +181,10 @@ def _numbers(settings: Settings) -> npt.NDArray[np.int64]:
         (at.BATCH, min(settings.activation_simd_batch_size, at.MOST_BATCH)),
         (at.PREFETCH, settings.activation_prefetch_distance),
         (at.DEPTH, settings.activation_max_traversal_depth),
-        (at.BUDGET, settings.activation_visit_budget_per_tier_hot),
-        (at.BUDGET + 1, settings.activation_visit_budget_per_tier_warm),
+        (at.BUDGET, found_hot),
+        # What the hot tier has no room for leads on as far as what it holds: else too small a tier would make
+        # activations shorter, and thereby faster.
+        (at.BUDGET + 1, max(found_hot, settings.activation_visit_budget_per_tier_warm)),
         (at.BUDGET + 2, settings.activation_visit_budget_per_tier_cold),
         (at.SEARCH, settings.hnsw_index_ef_search),
         (at.CONSTRUCTION, settings.hnsw_index_ef_construction),

@@ -19,6 +19,8 @@ from engram_diagnose.lab.settings import Settings
 
 _TIERS: Final = ("hot", "warm", "cold")
 _NS: Final = 1e9
+_SAMPLED: Final = 4096
+"""Nodes whose links are counted, of more than so many."""
 _BOUNDS: Final = tuple(bound / _NS for bound in at.BOUNDS_NS)
 _TIER_BOUNDS: Final = tuple(bound / _NS for bound in tier_loops.BOUNDS_NS)
 
@@ -81,12 +83,12 @@ def _pools(world: Any, settings: Settings) -> dict[str, PoolFigures]:
 
 def _space(world: Any, space: int) -> SpaceFigures:
     of = world.spaces[space]
-    stored, linked, spreads = int(of[at.STORED]), int(world.states[space, hnsw.COUNT]), int(of[at.SPREADS])
-    low = int(of[at.BASE])
+    stored, linked, spreads = int(of[at.STORED]), int(of[at.SEARCHABLE]), int(of[at.SPREADS])
+    low, step = int(of[at.BASE]), -(-linked // _SAMPLED) or 1
     return SpaceFigures(
         index_nodes=linked,
-        edges_per_node=float(world.bottom[low : low + linked, 0].mean()) if linked else None,
-        coverage=linked / stored if stored else None,
+        edges_per_node=float(world.bottom[low : low + linked : step, 0].mean()) if linked else None,
+        coverage=min(linked, stored) / stored if stored else None,
         cache_hits=int(of[at.HITS]),
         cache_requests=int(of[at.VISITS]),
         visits=int(of[at.SPREAD_VISITS]),
@@ -138,8 +140,9 @@ def _memory(world: Any, names: Mapping[str, int]) -> int:
 
     Pages of files are the kernel's, and not counted.
     """
-    stored = sum(int(world.spaces[space, at.STORED]) for space in names.values())
-    above = sum(int(world.states[space, hnsw.ROWS]) for space in names.values())
+    stored: int = sum(int(world.spaces[space, at.STORED]) for space in names.values())
+    above: int = sum(int(world.states[space, hnsw.ROWS]) for space in names.values())
     row = padded_codes(at.DIMENSIONS) + FIGURES * 4 + world.bottom.shape[1] * 4 + 4 + 1 + 1 + 13
     hot = _hot(world) * tier_loops.NODE_BYTES
-    return stored * row + above * world.above.shape[1] * 4 + hot + int(world.log.ring.nbytes > 0) * 4096
+    links: int = world.above.shape[1]
+    return stored * int(row) + above * links * 4 + hot

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
+import numba
 import numpy as np
 
 from engram_diagnose.lab import log as log_files
@@ -35,17 +36,17 @@ from engram_diagnose.lab.loops import keeping, work
 from engram_diagnose.lab.loops import log as log_loops
 from engram_diagnose.lab.loops import world as at
 from engram_diagnose.lab.loops.embed import embed, normalise
-from engram_diagnose.lab.loops.rings import RECALLS, STORES, TICKETS, drain, new_rings, push, stop
+from engram_diagnose.lab.loops.rings import RECALLS, STORES, TICKETS, call_linkers, drain, new_rings, stop
 from engram_diagnose.lab.loops.tiers import admit
 from engram_diagnose.lab.settings import Settings
 from engram_diagnose.lab.snapshot import Kept
 
 _NUMBERS: Final = {name: number for number, name in enumerate(OPERATIONS)}
-_RECORD: Final = struct.Struct("<BBBBIII")
-_STORED: Final = 1
-_REMOVED: Final = 2
+_RECORD: Final = struct.Struct("<BBBBIIII")
 _MILLIONTHS: Final = 1e6
 _JOIN_SECONDS: Final = 30.0
+_TOLD_SECONDS: Final = 1.0
+"""From one line about how far the start has come to the next."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,6 +79,8 @@ class Engine:
         self._removing: dict[int, int] = {}
         self._kept: dict[int, Kept] = {}
         self._names: dict[str, int] = {}
+        self._serials: dict[int, int] = {}
+        self._serial = 0
         self._threads: list[threading.Thread] = []
         self._world: Any = None
         self._pages: Any = None
@@ -101,10 +104,11 @@ class Engine:
         self._world = world
         self._names, self._kept, sequence = snapshot.load(world, self._folder)
         for name, space in self._names.items():
-            self._name(name, space)
+            self._name(name, space, serial=int(world.spaces[space, at.SERIAL]))
         for record in replayed:
             if record.sequence > sequence:
                 self._replay(record.payload)
+        self._serials.clear()
         if DEFAULT_SPACE not in self._names:
             self._space(DEFAULT_SPACE)
         if self._settings.storage_mmap_populate:
@@ -112,11 +116,15 @@ class Engine:
         world.upkeep[at.AGED_AT] = time.monotonic_ns()
         self._recovery_seconds = time.monotonic() - began if replayed else 0.0
         self._start_threads()
+        self._wait_for_links()
 
     def stop(self) -> None:
         """End the threads and write a snapshot; what was answered is then on the disk. A second time does nothing."""
         world = self._world
         if world is None:
+            return
+        if not self._threads:
+            self._world = None
             return
         stop(self._rings)
         for thread in self._threads[1:]:
@@ -171,9 +179,7 @@ class Engine:
                                      embedding is not None, round(confidence * _MILLIONTHS))  # fmt: skip
         if number == at.STORE:
             self._storing[ticket] = Kept(text[:length].decode(errors="replace"), confidence)
-        world.times[place, number, at.UNDER_WAY] += 1
-        world.spaces[place, at.IN_FLIGHT] += 1
-        push(self._rings, STORES if number == at.STORE else RECALLS, ticket)
+        self._hand_in(ticket, STORES if number == at.STORE else RECALLS)
         return ticket
 
     def completed(self) -> list[Done]:
@@ -210,12 +216,11 @@ class Engine:
         if space is None or name == DEFAULT_SPACE or not self._free:
             return False
         del self._names[name]
-        self._log_removal(name)
         self._world.spaces[space, at.IS_THERE] = 2
         ticket = self._free.pop()
         self._world.tickets[ticket, :7] = at.REMOVAL, space, 1, time.monotonic_ns(), 0, 0, 0
         self._removing[ticket] = space
-        push(self._rings, STORES, ticket)
+        self._hand_in(ticket, STORES)
         return True
 
     def tier_counts(self, space: str | None) -> tuple[int, int, int]:
@@ -249,37 +254,63 @@ class Engine:
             ("link", settings.thread_pools_background_workers, keeping.link_and_move),
             ("consol", settings.thread_pools_consolidation_workers, keeping.consolidate),
         )
-        world.upkeep[at.CURSOR + 4] = settings.thread_pools_recall_workers + settings.thread_pools_store_workers
-        self._threads = [threading.Thread(target=log_loops.flusher, args=(world.log,), daemon=True)]
+        world.upkeep[at.MOVER] = settings.thread_pools_recall_workers + settings.thread_pools_store_workers
+        _compile(log_loops.flusher, (world.log,))
+        threads = [threading.Thread(target=log_loops.flusher, args=(world.log,), daemon=True)]
         worker = 0
         for name, count, loop in pools:
             for number in range(count):
                 if name != "consol" or settings.consolidation_enabled:
                     arguments = (world, new_scratch(settings), new_desk(settings, f"engram-{name}-{number}"), worker)
-                    self._threads.append(threading.Thread(target=loop, args=arguments, daemon=True))
+                    if number == 0:
+                        _compile(loop, arguments)
+                    threads.append(threading.Thread(target=loop, args=arguments, daemon=True))
                 worker += 1
         if worker != workers_of(settings):
             raise AssertionError("each worker has a number of its own")
-        for thread in self._threads:
+        for thread in threads:
             thread.start()
+            self._threads.append(thread)
+
+    def _wait_for_links(self) -> None:
+        """Until what was recovered is linked: all of it, where the index's parameters are others than before."""
+        spaces, told = self._world.spaces, time.monotonic()
+        while True:
+            stored, linked = int(spaces[:, at.STORED].sum()), int(spaces[:, at.SEARCHABLE].sum())
+            if linked >= stored:
+                return
+            if time.monotonic() - told > _TOLD_SECONDS:
+                told = time.monotonic()
+                say(f"linking memories: {linked:,} of {stored:,}")
+            call_linkers(self._rings)
+            time.sleep(0.01)
+
+    def _hand_in(self, ticket: int, ring: int) -> None:
+        world = self._world
+        work.hand_in(self._rings, world.tickets, world.spaces, world.times, ticket, ring)
 
     # Spaces
 
     def _space(self, name: str) -> int:
         """A new one. Raises `TooManySpaces`."""
-        there = self._world.spaces[:, at.IS_THERE]
-        free = np.flatnonzero(there == 0)
-        space = 0 if name == DEFAULT_SPACE else next((int(one) for one in free if one), -1)
-        if space < 0:
-            raise TooManySpaces(name)
-        self._name(name, space)
+        space = self._free_space(name)
+        self._serial += 1
+        self._name(name, space, serial=self._serial)
         return space
 
-    def _name(self, name: str, space: int) -> None:
+    def _free_space(self, name: str) -> int:
+        free = np.flatnonzero(self._world.spaces[:, at.IS_THERE] == 0)
+        space = 0 if name == DEFAULT_SPACE else next((int(one) for one in free if one), -1)
+        if space < 0:
+            raise TooManySpaces(f"there are {at.SPACES} memory spaces already")
+        return space
+
+    def _name(self, name: str, space: int, *, serial: int) -> None:
         letters = name.encode()[:64]
         self._world.names[space, : len(letters)] = np.frombuffer(letters, np.uint8)
-        self._world.spaces[space, [at.NAME_LENGTH, at.IS_THERE]] = len(letters), 1
-        self._names[name] = space
+        self._world.spaces[space, [at.NAME_LENGTH, at.SERIAL, at.IS_THERE]] = len(letters), serial, 1
+        self._serial = max(self._serial, serial)
+        self._names[name] = self._serials[serial] = space
 
     def _freed(self, space: int) -> None:
         """A removed space is empty; another may have its place."""
@@ -290,11 +321,6 @@ class Engine:
         self._world.spaces[space, at.IS_THERE] = 0
 
     # What is kept
-
-    def _log_removal(self, name: str) -> None:
-        letters = name.encode()
-        record = np.frombuffer(_RECORD.pack(_REMOVED, 0, len(letters), 0, 0, 0, 0) + letters, np.uint8)
-        log_loops.append(self._world.log, record, len(record))
 
     def _save(self, world: Any) -> None:
         sequence = int(world.log.state[log_loops.APPENDED])
@@ -309,11 +335,11 @@ class Engine:
 
     def _replay(self, payload: bytes) -> None:
         """What a record of the log says was done."""
-        kind, is_given, name_length, _, length, node, confidence = _RECORD.unpack_from(payload)
+        kind, is_given, name_length, _, length, node, confidence, serial = _RECORD.unpack_from(payload)
         begin = _RECORD.size + name_length
         name = payload[_RECORD.size : begin].decode(errors="replace")
-        if kind == _REMOVED:
-            self._forget(name)
+        if kind == work.REMOVED:
+            self._forget(name, serial)
             return
         text, vector = payload[begin : begin + length], np.zeros(at.DIMENSIONS, np.float32)
         if is_given:
@@ -321,9 +347,12 @@ class Engine:
             normalise(vector)
         else:
             embed(self._world.words, np.frombuffer(text + b" ", np.uint8), length, vector)
-        space = self._names.get(name)
-        self._put_back(self._space(name) if space is None else space, node, vector)
-        row = int(self._world.spaces[self._names[name], at.BASE]) + node
+        space = self._serials.get(serial)
+        if space is None:
+            space = self._free_space(name)
+            self._name(name, space, serial=serial)
+        self._put_back(space, node, vector)
+        row = int(self._world.spaces[space, at.BASE]) + node
         self._kept[row] = Kept(text.decode(errors="replace"), confidence / _MILLIONTHS)
 
     def _put_back(self, space: int, node: int, vector: Any) -> None:
@@ -343,18 +372,27 @@ class Engine:
         of[at.STORED] = max(int(of[at.STORED]), node + 1)
         of[at.DATA] += at.DIMENSIONS * 4
 
-    def _forget(self, name: str) -> None:
-        space = self._names.pop(name, None)
+    def _forget(self, name: str, serial: int) -> None:
+        space = self._serials.pop(serial, None)
         if space is not None:
-            ticket = TICKETS - 1
-            self._world.tickets[ticket, at.SPACE] = space
-            work._remove(self._world, ticket)
+            if self._names.get(name) == space:  # else another of that name came meanwhile
+                del self._names[name]
+            work.empty(self._world, space)
             self._freed(space)
 
 
 def say(text: str) -> None:
     """A line for whoever runs the lab."""
     print(f"engram-diagnose lab: {text}", file=sys.stderr, flush=True)
+
+
+def _compile(loop: Any, arguments: Sequence[Any]) -> None:
+    """Compile a loop for such arguments, or load what was compiled, and say so where that takes its time."""
+    kinds = tuple(map(numba.typeof, arguments))
+    began = time.monotonic()
+    loop.compile(kinds)
+    if time.monotonic() - began > _TOLD_SECONDS:
+        say(f"compiled {loop.__name__} in {time.monotonic() - began:.0f} s; the next start has it")
 
 
 def _milliseconds(text: str) -> float:

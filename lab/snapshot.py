@@ -21,7 +21,7 @@ from engram_diagnose.lab.loops import world as at
 from engram_diagnose.lab.loops.world import World
 
 FOLDER: Final = "snapshot"
-_FORMAT: Final = 1
+_FORMAT: Final = 2
 
 
 class SnapshotError(ValueError):
@@ -57,8 +57,10 @@ def save(world: World, folder: Path, *, names: Mapping[str, int], kept: Mapping[
                 layers=world.layers[low : low + linked],
                 state=state,
             )
+            file.flush()
+            os.fsync(file.fileno())
         described.append({"name": name, "space": space, "stored": stored, "data": int(of[at.DATA]),
-                          "links": int(of[at.LINKS])})  # fmt: skip
+                          "serial": int(of[at.SERIAL])})  # fmt: skip
     texts = [[row, one.content, one.confidence] for row, one in kept.items()]
     links, construction = world.above.shape[1] - 1, int(world.settings[at.CONSTRUCTION])
     document = {"format": _FORMAT, "sequence": sequence, "links": links, "construction": construction,
@@ -113,7 +115,7 @@ def _load_space(world: World, place: Path, one: Mapping[str, Any], *, is_linked:
     chunks = -(-stored // at.CHUNK) * at.CHUNK
     if chunks:
         os.posix_fallocate(int(world.vector_file[0]), low * at.DIMENSIONS * 4, chunks * at.DIMENSIONS * 4)
-    of[[at.STORED, at.BACKED, at.DATA]] = stored, chunks, int(one["data"])
+    of[[at.STORED, at.BACKED, at.DATA, at.SERIAL]] = stored, chunks, int(one["data"]), int(one["serial"])
     world.ready[low : low + stored] = 1
     with np.load(place / f"space-{space}.npz", allow_pickle=False) as arrays:
         world.vectors[low : low + stored] = arrays["vectors"]
@@ -127,6 +129,6 @@ def _load_space(world: World, place: Path, one: Mapping[str, Any], *, is_linked:
         world.layers[low : low + linked] = arrays["layers"]
         kept = (hnsw.COUNT, hnsw.ENTRY, hnsw.TOP, hnsw.ROWS)
         world.states[space, kept] = state[list(kept)]
-        of[at.LINKS] = int(one["links"])
+        of[at.SEARCHABLE] = linked
     high = low + linked
     _encode_all(world.vectors[low:high], 0, linked, world.codes[low:high], world.figures[low:high])

@@ -13,7 +13,7 @@ from engram_diagnose.kernels.loops.compiled import inlined, loop
 from engram_diagnose.kernels.loops.hnsw import _word
 from engram_diagnose.kernels.loops.hnsw_distances import _distance
 from engram_diagnose.lab.loops import world as at
-from engram_diagnose.lab.loops.search import _seeds, new_epoch, offer
+from engram_diagnose.lab.loops.search import new_epoch, offer
 from engram_diagnose.lab.loops.tiers import HOT, UNKNOWN, visit
 from engram_diagnose.lab.loops.world import graph_of
 
@@ -23,9 +23,8 @@ _NODE: Final = np.uint64(0x7FFFFFFF)
 
 
 @loop
-def complete(world: Any, scratch: Any, desk: Any, worker: Any, space: Any, limit: Any) -> Any:
-    """The best `limit` memories among the candidates that are weighed; how many."""
-    seeds = _seeds(world, scratch, desk, space, limit)
+def complete(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: Any) -> Any:
+    """The best `limit` memories among the candidates that are weighed, beginning with the desk's order; how many."""
     graph = graph_of(world, space)
     low, kind = world.spaces[space, _BASE], world.settings[_KIND]
     most, deepest = world.settings[at.MOST_CANDIDATES], world.settings[at.MOST_DEPTH]

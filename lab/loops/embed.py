@@ -12,9 +12,11 @@ import numpy.typing as npt
 
 from engram_diagnose.kernels.loops.compiled import fast_loop, loop
 
-WORDS: Final = 4096
+_BITS: Final = 12
+WORDS: Final = 1 << _BITS
 _PRIME: Final = np.uint64(0x100000001B3)
 _OFFSET: Final = np.uint64(0xCBF29CE484222325)
+_GOLDEN: Final = np.uint64(0x9E3779B97F4A7C15)
 _ROOM: Final = 0x20
 
 
@@ -34,7 +36,8 @@ def embed(words: Any, text: Any, length: Any, out: Any) -> None:
             hashed = (hashed ^ np.uint64(letter | np.uint8(0x20) if 65 <= letter <= 90 else letter)) * _PRIME
             letters += 1
         elif letters:
-            _add(out, words, np.int64((hashed >> np.uint64(20)) & np.uint64(WORDS - 1)))
+            # Multiplied once more: the last letter alone would not reach the upper bits.
+            _add(out, words, np.int64((hashed * _GOLDEN) >> np.uint64(64 - _BITS)))
             hashed, letters = _OFFSET, 0
     normalise(out)
 

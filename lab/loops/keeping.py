@@ -21,7 +21,7 @@ from engram_diagnose.lab.loops.world import bucket_of, graph_of
 
 _AT_ONCE: Final = 16
 """Memories linked before another space has its turn."""
-_REST_NS: Final = 20_000_000
+_REST_NS: Final = 100_000_000
 _HOUR_NS: Final = 3_600_000_000_000
 _MOVED: Final = 256
 _WEIGHT: Final = np.float32(0.02)
@@ -37,7 +37,7 @@ def link_and_move(world: Any, scratch: Any, desk: Any, worker: Any) -> Any:
         for space in range(len(world.spaces)):
             if world.spaces[space, at.IS_THERE] and load_atomic(world.locks, space * STRIDE) == 0:
                 linked += _link_some(world, scratch, space)
-        if worker == world.upkeep[at.CURSOR + 4]:
+        if worker == world.upkeep[at.MOVER]:
             make_room(world.tiers, _MOVED)
             if nanoseconds() - world.upkeep[at.AGED_AT] > _HOUR_NS:
                 age(world.tiers)
@@ -60,7 +60,7 @@ def _link_some(world: Any, scratch: Any, space: Any) -> Any:
         if node >= world.spaces[space, at.STORED] or not world.ready[low + node]:
             break
         _insert(graph, scratch, node, node + 1, world.settings[at.CONSTRUCTION])
-        world.spaces[space, at.LINKS] += graph.bottom[node, 0]
+        store_atomic(world.spaces[space], at.SEARCHABLE, node + 1)
         linked += 1
     store_atomic(world.locks, space * STRIDE, np.int32(0))
     return linked
@@ -80,12 +80,12 @@ def consolidate(world: Any, scratch: Any, desk: Any, worker: Any) -> Any:
         if space >= 0:
             atomic_add(world.spaces[space], at.IN_FLIGHT, 1)
             times = world.times[space, at.CONSOLIDATION]
-            times[at.UNDER_WAY] += 1
+            atomic_add(times, at.UNDER_WAY, 1)
             _consolidate(world, desk, space, worker)
             took = nanoseconds() - began
-            times[at.UNDER_WAY] -= 1
-            times[bucket_of(world.bounds, took)] += 1
-            times[at.TIME_SUM] += took
+            atomic_add(times, at.UNDER_WAY, -1)
+            atomic_add(times, bucket_of(world.bounds, took), 1)
+            atomic_add(times, at.TIME_SUM, took)
             atomic_add(world.spaces[space], at.IN_FLIGHT, -1)
         last = nanoseconds()
         world.upkeep[at.CONSOLIDATED_AT] = last
@@ -108,8 +108,7 @@ def _consolidate(world: Any, desk: Any, space: Any, worker: Any) -> None:
     graph = graph_of(world, space)
     low, kind, known = world.spaces[space, at.BASE], world.settings[at.KIND], graph.state[LINKED]
     many = min(world.settings[at.CONSOLIDATED], known)
-    start = world.upkeep[at.CURSOR] % known
-    world.upkeep[at.CURSOR] += many
+    start = atomic_add(world.upkeep, at.CURSOR, many) % known
     for one in range(many):
         if stopping(world.rings) or world.spaces[space, at.IS_THERE] != 1:
             break

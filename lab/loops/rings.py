@@ -73,7 +73,7 @@ def pop(rings: Any, ring: Any) -> Any:
     event = (_EVENT + ring) * STRIDE
     seen = load_atomic(rings.words, event)
     ticket = _first(rings, ring)
-    if ticket < 0:
+    if ticket < 0 and not stopping(rings):
         sleepers = (_SLEEPERS + ring) * STRIDE
         atomic_add(rings.words, sleepers, np.int32(1))
         futex_wait(rings.words, event, seen, LONGEST_SLEEP_NS)

@@ -11,12 +11,13 @@ import numpy as np
 
 from engram_diagnose.kernels.loops.atomics import nanoseconds
 from engram_diagnose.kernels.loops.compiled import inlined, loop
-from engram_diagnose.kernels.loops.hnsw import _descend, _distance_in, _node, _search_layer
 from engram_diagnose.kernels.loops.hnsw import COUNT as LINKED
+from engram_diagnose.kernels.loops.hnsw import _descend, _distance_in, _node, _search_layer
 from engram_diagnose.kernels.loops.hnsw_distances import _distance, _in_order
 from engram_diagnose.kernels.loops.hnsw_sketches import _encode
 from engram_diagnose.kernels.loops.similarity import _by_tiles_8, _by_tiles_16
 from engram_diagnose.lab.loops import world as at
+from engram_diagnose.lab.loops.native import copy_items
 from engram_diagnose.lab.loops.tiers import HOT, UNKNOWN, prefetch_node, visit
 from engram_diagnose.lab.loops.world import graph_of
 
@@ -45,26 +46,13 @@ _BATCHED: Final = at.BATCHED
 _MOST_VISITS: Final = at.MOST_VISITS
 
 
-@loop
-def recall(world: Any, scratch: Any, desk: Any, worker: Any, space: Any, limit: Any) -> Any:
-    """The best `limit` memories for the desk's query, with a single hop from what the index finds; how many."""
-    seeds = _seeds(world, scratch, desk, space, limit)
-    return _spread(world, desk, worker, space, seeds, limit, 1, False)
-
-
-@loop
-def activate(world: Any, scratch: Any, desk: Any, worker: Any, space: Any, limit: Any) -> Any:
-    """As `recall`, over as many hops as are set, from each memory to as many others as its tier's budget says."""
-    seeds = _seeds(world, scratch, desk, space, limit)
-    return _spread(world, desk, worker, space, seeds, limit, world.settings[_DEPTH], True)
-
-
-@loop
-def _seeds(world: Any, scratch: Any, desk: Any, space: Any, limit: Any) -> Any:
+@inlined
+def seeds_of(world: Any, scratch: Any, desk: Any, space: Any, limit: Any) -> Any:
     """What the index finds, nearest first, and what is not linked yet and is nearer; into the desk's order."""
     graph = graph_of(world, space)
     known, stored = graph.state[LINKED], world.spaces[space, _STORED]
     kind = world.settings[_KIND]
+    linked = world.spaces[space, at.SEARCHABLE]  # what comes after it may not be reached by links yet
     found = 0
     if known:
         _encode(desk.query, scratch.most[0], scratch.words, scratch.about)
@@ -75,7 +63,7 @@ def _seeds(world: Any, scratch: Any, desk: Any, space: Any, limit: Any) -> Any:
     for one in range(min(found, limit)):
         count = offer(desk, _node(scratch.pool[one]), np.float32(1) - _distance_in(scratch.pool[one]), count, limit)
     low = world.spaces[space, _BASE]
-    for node in range(known, stored):
+    for node in range(linked, stored):
         if world.ready[low + node]:
             count = offer(desk, node, np.float32(1) - _distance(graph.vectors[node], desk.query, kind), count, limit)
     for one in range(count):
@@ -83,20 +71,33 @@ def _seeds(world: Any, scratch: Any, desk: Any, space: Any, limit: Any) -> Any:
     return count
 
 
-@loop
-def _spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: Any, hops: Any, is_bounded: Any) -> Any:
-    """Visit the desk's order and what its memories are linked to, hop by hop; the best are on the desk, how many."""
+@inlined
+def spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: Any, is_bounded: Any) -> Any:
+    """
+    Visit the desk's order and what its memories are linked to, hop by hop; the best are on the desk, how many.
+
+    A recall takes a single hop, to all that the seeds are linked to. An activation, which `is_bounded`, takes as many
+    as are set, from each memory to as many others as its tier's budget says.
+    """
+    hops = world.settings[_DEPTH] if is_bounded else 1
     settings, tiers = world.settings, world.tiers
     graph = graph_of(world, space)
     low = world.spaces[space, _BASE]
     epoch = new_epoch(desk)
     order, seen = desk.order, desk.seen
     batch, ahead = settings[_BATCH], settings[_PREFETCH]
-    for one in range(seeds):
-        seen[order[one]] = epoch
-    first, end, last = 0, seeds, seeds
-    best = gathered = hits = visits = 0
+    last = 0
+    for one in range(seeds):  # one that is being linked may have been found twice
+        if seen[order[one]] != epoch:
+            seen[order[one]] = epoch
+            order[last] = order[one]
+            last += 1
+    first, end = 0, last
+    best = gathered = hits = visits = reached = 0
     for hop in range(hops + 1):
+        if first == end:
+            break
+        reached = hop
         for place in range(first, end):
             if ahead and place + ahead < last:
                 prefetch_node(tiers, low + order[place + ahead])
@@ -134,7 +135,7 @@ def _spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: A
     if is_bounded:
         world.spaces[space, at.SPREAD_VISITS] += visits
         world.spaces[space, at.SPREADS] += 1
-        world.spaces[space, at.HOPS] += hops
+        world.spaces[space, at.HOPS] += reached
     return best
 
 
@@ -144,11 +145,10 @@ def _gather(desk: Any, place: Any) -> None:
     to = (place // _ROWS) * _GROUP + (place % _ROWS) * _LANES
     node, tiles = desk.node, desk.tiles
     for tile in range(_TILES):
-        for lane in range(_LANES):
-            tiles[to + tile * _TILE + lane] = node[tile * _LANES + lane]
+        copy_items(tiles, to + tile * _TILE, node, tile * _LANES, 8)
 
 
-@loop
+@inlined
 def _compare(world: Any, desk: Any, worker: Any, count: Any, best: Any, limit: Any) -> Any:
     """The similarities of what was gathered, and the best of them onto the desk."""
     began = nanoseconds()
@@ -175,8 +175,7 @@ def _scalar_of(desk: Any, place: Any) -> Any:
     """One product after another; what was gathered is taken apart again for it."""
     from_ = (place // _ROWS) * _GROUP + (place % _ROWS) * _LANES
     for tile in range(_TILES):
-        for lane in range(_LANES):
-            desk.node[tile * _LANES + lane] = desk.tiles[from_ + tile * _TILE + lane]
+        copy_items(desk.node, tile * _LANES, desk.tiles, from_ + tile * _TILE, 8)
     return np.float32(1) - _in_order(desk.node, desk.query)
 
 

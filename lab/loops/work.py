@@ -16,15 +16,31 @@ from engram_diagnose.lab.loops.embed import embed, normalise
 from engram_diagnose.lab.loops.locks import release, take
 from engram_diagnose.lab.loops.log import append, settle
 from engram_diagnose.lab.loops.native import ENOSPC, copy_items, reserve, set_thread_name, sleep_for
-from engram_diagnose.lab.loops.rings import RECALLS, STORES, answer, call_linkers, pop, stopping
-from engram_diagnose.lab.loops.search import activate, recall
+from engram_diagnose.lab.loops.rings import RECALLS, STORES, answer, call_linkers, pop, push, stopping
+from engram_diagnose.lab.loops.search import seeds_of, spread
 from engram_diagnose.lab.loops.tiers import admit, forget
 from engram_diagnose.lab.loops.world import bucket_of
 
-RECORD_HEAD: Final = 16
-"""Bytes before a record's text: what it is, whether it has an embedding, the name's and text's length, row, confidence."""
+RECORD_HEAD: Final = 20
+STORED: Final = 1
+REMOVED: Final = 2
+"""
+Bytes of a record before the name of its space: what it tells (1), whether it has an embedding (1), the name's length
+(1), nothing (1), the text's length (4), the place in the space (4), the confidence in millionths (4), the space's
+number (4). After the name come the text and the embedding.
+"""
 _ROW_BYTES: Final = at.DIMENSIONS * 4
 _A_MILLISECOND: Final = 1_000_000
+
+
+@loop
+def hand_in(rings: Any, tickets: Any, spaces: Any, times: Any, ticket: Any, ring: Any) -> None:
+    """Count an operation as under way in its space, and give its ticket to the workers of a ring."""
+    space, operation = tickets[ticket, at.SPACE], tickets[ticket, at.OPERATION]
+    if operation < at.OPERATIONS:
+        atomic_add(spaces[space], at.IN_FLIGHT, 1)
+        atomic_add(times[space, operation], at.UNDER_WAY, 1)
+    push(rings, ring, ticket)
 
 
 @loop
@@ -50,7 +66,7 @@ def serve_stores(world: Any, scratch: Any, desk: Any, worker: Any) -> Any:
         if ticket >= 0:
             _begin(world, desk, worker, ticket, STORES)
             if world.tickets[ticket, at.OPERATION] == at.REMOVAL:
-                _remove(world, ticket)
+                _remove(world, desk, ticket)
             else:
                 _store(world, desk, worker, ticket)
             _end(world, worker, ticket)
@@ -95,12 +111,11 @@ def _end(world: Any, worker: Any, ticket: Any) -> None:
 def _recall(world: Any, scratch: Any, desk: Any, worker: Any, ticket: Any) -> None:
     told = world.tickets[ticket]
     space, limit, operation = told[at.SPACE], told[at.LIMIT], told[at.OPERATION]
-    if operation == at.RECALL:
-        found = recall(world, scratch, desk, worker, space, limit)
-    elif operation == at.ACTIVATION:
-        found = activate(world, scratch, desk, worker, space, limit)
+    seeds = seeds_of(world, scratch, desk, space, limit)
+    if operation == at.COMPLETION:
+        found = complete(world, desk, worker, space, seeds, limit)
     else:
-        found = complete(world, scratch, desk, worker, space, limit)
+        found = spread(world, desk, worker, space, seeds, limit, operation == at.ACTIVATION)
     low = world.spaces[space, at.BASE]
     for one in range(found):
         world.rows[ticket, one] = low + desk.best_rows[one]
@@ -118,7 +133,10 @@ def _store(world: Any, desk: Any, worker: Any, ticket: Any) -> None:
     told = world.tickets[ticket]
     space = told[at.SPACE]
     told[at.COUNT] = 0
-    while world.spaces[space, at.STORED] - world.states[space, LINKED] > at.MOST_FRESH and not stopping(world.rings):
+    of = world.spaces[space]
+    while load_atomic(of, at.STORED) - load_atomic(of, at.SEARCHABLE) > at.MOST_FRESH:
+        if stopping(world.rings) or load_atomic(of, at.IS_THERE) != 1:
+            break
         call_linkers(world.rings)
         sleep_for(_A_MILLISECOND)
     row = _new_row(world, space)
@@ -172,18 +190,13 @@ def _new_row(world: Any, space: Any) -> Any:
 
 @loop
 def _record(world: Any, desk: Any, ticket: Any, row: Any) -> Any:
-    """What the log keeps of a store: kind, given, name's length, 0, text's length (4), row (4), confidence (4), all that."""
+    """Make the record of a store on the desk; its length."""
     told, record = world.tickets[ticket], desk.record
     space, length = told[at.SPACE], told[at.LENGTH]
-    name = world.spaces[space, at.NAME_LENGTH]
-    record[0], record[1], record[2], record[3] = 1, told[at.IS_GIVEN], name, 0
-    _put_number(record, 4, length)
+    end = _head(world, desk, space, STORED, length)
+    record[1] = told[at.IS_GIVEN]
     _put_number(record, 8, row - world.spaces[space, at.BASE])
     _put_number(record, 12, told[at.CONFIDENCE])
-    end = np.int64(RECORD_HEAD)
-    for letter in range(name):
-        record[end + letter] = world.names[space, letter]
-    end += name
     copy_items(record, end, world.texts[ticket], 0, length)
     end += length
     if told[at.IS_GIVEN]:
@@ -194,18 +207,43 @@ def _record(world: Any, desk: Any, ticket: Any, row: Any) -> Any:
 
 
 @loop
+def _head(world: Any, desk: Any, space: Any, kind: Any, length: Any) -> Any:
+    """Begin a record with what all have, and the name of its space; how long that is."""
+    record, name = desk.record, world.spaces[space, at.NAME_LENGTH]
+    record[:RECORD_HEAD] = 0
+    record[0], record[2] = kind, name
+    _put_number(record, 4, length)
+    _put_number(record, 16, world.spaces[space, at.SERIAL])
+    copy_items(record, RECORD_HEAD, world.names[space], 0, name)
+    return RECORD_HEAD + name
+
+
+@loop
 def _put_number(record: Any, place: Any, number: Any) -> None:
     for byte in range(4):
         record[place + byte] = np.uint8((number >> (8 * byte)) & 255)
 
 
 @loop
-def _remove(world: Any, ticket: Any) -> None:
-    """Empty a space that no name leads to any more, once nothing of it is under way."""
+def _remove(world: Any, desk: Any, ticket: Any) -> None:
+    """
+    Empty a space that no name leads to any more, once nothing of it is under way.
+
+    The log learns of it after all that was stored there, and before anything is stored in its place.
+    """
     space = world.tickets[ticket, at.SPACE]
-    of = world.spaces[space]
-    while load_atomic(of, at.IN_FLIGHT) > 0:
+    while load_atomic(world.spaces[space], at.IN_FLIGHT) > 0:
         sleep_for(_A_MILLISECOND)
+    append(world.log, desk.record, _head(world, desk, space, REMOVED, 0))
+    empty(world, space)
+    world.tickets[ticket, at.STATUS] = DONE
+    world.tickets[ticket, at.COUNT] = 0
+
+
+@loop
+def empty(world: Any, space: Any) -> None:
+    """Forget all memories of a space that nobody works on, except for those who link."""
+    of = world.spaces[space]
     take(world.locks, space)
     low, many = of[at.BASE], of[at.STORED]
     forget(world.tiers, low, low + many)
@@ -213,9 +251,7 @@ def _remove(world: Any, ticket: Any) -> None:
     world.bottom[low : low + many, 0] = 0
     world.layers[low : low + many] = 0
     world.states[space, : LINKED + 4] = 0
-    for field in (at.STORED, at.HITS, at.VISITS, at.SPREAD_VISITS, at.SPREADS, at.HOPS, at.DATA, at.LINKS):
+    for field in (at.STORED, at.SEARCHABLE, at.HITS, at.VISITS, at.SPREAD_VISITS, at.SPREADS, at.HOPS, at.DATA):
         of[field] = 0
     world.times[space] = 0
     release(world.locks, space)
-    world.tickets[ticket, at.STATUS] = DONE
-    world.tickets[ticket, at.COUNT] = 0

@@ -70,12 +70,14 @@ SPREADS: Final = 11
 HOPS: Final = 12
 DATA: Final = 13
 NAME_LENGTH: Final = 14
-LINKS: Final = 15
+SERIAL: Final = 15
+SEARCHABLE: Final = 16
 SPACE_FIELDS: Final = 32
 """
 Of a space: its first row, how many it has, how many were stored, rows the disk keeps room for; its rows above the
 index's bottom layer; whether it is there; operations under way; visits of the hot tier and all; visits of activations,
-how many there were, their hops; bytes stored; the length of its name; links on the bottom layer.
+how many there were, their hops; bytes stored; the length of its name, and a number that no other space ever had; how
+many memories are linked for good.
 """
 
 MODE_SCALAR: Final = 0
@@ -92,7 +94,7 @@ MOST_CANDIDATES: Final = 12
 KIND: Final = 13
 WIDE: Final = 14
 SETTINGS: Final = 16
-"""Settings as whole numbers; the budgets are three, by tier. KIND is that of distances, WIDE whether AVX-512 is used."""
+"""Settings as whole numbers; the budgets are three, by tier. KIND is that of distances, WIDE says AVX-512."""
 
 SIMILAR_NS: Final = 0
 SIMILARITIES: Final = 1
@@ -159,8 +161,12 @@ CONSOLIDATED_AT: Final = 0
 CURSOR: Final = 1
 AGED_AT: Final = 2
 BLENDED: Final = 3
+MOVER: Final = 4
 UPKEEP: Final = 16
-"""Of upkeep: when consolidation last ended (0: never), where it goes on, when the tiers last aged, what was blended."""
+"""
+Of upkeep: when consolidation last ended (0: never), where it goes on, when the tiers last aged, what was blended,
+the worker that moves memories between tiers.
+"""
 
 
 class Desk(NamedTuple):

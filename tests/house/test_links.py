@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-LINKED = ("collectors", "engine", "kernels", "rules", "templates")
-CODE = ("collectors", "engine", "kernels")
+LINKED = ("collectors", "engine", "kernels", "lab", "rules", "templates")
+CODE = ("collectors", "engine", "kernels", "lab")
 
 
 def run_python(code: str, *, path: Path) -> subprocess.CompletedProcess[str]:
