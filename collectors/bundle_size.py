@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 KEPT = frozenset({"target", "collection", "config"})
 """Without them the rest cannot be read: who the server is, what collecting saw and cost, what it is set to."""
-PLAIN = frozenset({"cgroup", "exposition", "host", "http", "process", "prometheus", "recalls", "storage"})
+PLAIN = frozenset({"bench", "cgroup", "exposition", "host", "http", "process", "prometheus", "recalls", "storage"})
 """Answers a diagnosis begins with; every other collector's are of programs that measure, and go before them."""
 _QUICK = 1
 

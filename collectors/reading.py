@@ -12,6 +12,7 @@ from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.instances import NODE_DIALECT, USUAL_DIALECT
 from engram_diagnose.collectors.parse.alerts import facts_of_alerts
 from engram_diagnose.collectors.parse.attained import facts_of_attained
+from engram_diagnose.collectors.parse.client_load import facts_of_client_load
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.endpoints import HEALTH, facts_of_endpoints, facts_of_health
 from engram_diagnose.collectors.parse.engram_json import absent_metrics, expected_metrics, facts_of_engram_json
@@ -94,8 +95,10 @@ class _Reading:
     def facts(self) -> list[Fact]:
         # The last known one stands: what was measured on the host itself goes before what an exporter says of it.
         # Recalls of our own come first: they only stand in for what a server records of its clients'.
-        facts = [*facts_of_recalls(self._bundle.answers), *self._metrics(), *self._direct(), *self._local()]
-        facts += [*self._configuration(), *self._statements()]
+        # A load of our own tells its latencies better than the server, and its rates worse: others may ask as well.
+        load = facts_of_client_load(self._bundle.answers)
+        facts = [*load.stand_ins, *facts_of_recalls(self._bundle.answers), *self._metrics(), *self._direct()]
+        facts += [*self._local(), *self._configuration(), *self._statements(), *load.felt]
         facts += facts_of_attained(self._bundle.answers, at=self._bundle.time)
         facts += [*self._deep(), *self._telemetry, *self._kept(), *self._alerts()]
         return facts + self._rest(facts)

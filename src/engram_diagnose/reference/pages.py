@@ -8,6 +8,8 @@ from typing import Final
 
 from engram_diagnose.engine.facts.catalogue import Dialect
 from engram_diagnose.engine.language.rule import KINDS, Rule
+from engram_diagnose.reference.baselines_page import PAGE as BASELINES
+from engram_diagnose.reference.baselines_page import baselines_page
 from engram_diagnose.reference.block import (
     Block,
     Code,
@@ -33,6 +35,7 @@ from engram_diagnose.reference.files import read_file, stale_files, write_files
 from engram_diagnose.reference.flowchart_page import flowchart_blocks, flowchart_pictures
 from engram_diagnose.reference.formula_entry import formula_words
 from engram_diagnose.reference.index import Index, index_of
+from engram_diagnose.reference.measured_baselines import FILE as MEASURED
 from engram_diagnose.reference.overhead_page import PAGE as OVERHEAD
 from engram_diagnose.reference.overhead_page import overhead_page
 from engram_diagnose.reference.rule_entry import fact_link, rule_blocks, rule_link
@@ -272,8 +275,9 @@ def write_pages(folder: Path, index: Index) -> list[str]:
 
 
 def _files(folder: Path, index: Index) -> dict[str, str]:
-    """Every file that is made, the page on overhead with what is written by hand in it."""
-    return pages(index) | {OVERHEAD: overhead_page(read_file(folder / OVERHEAD) or "")}
+    """Every file that is made, the pages on overhead and on baselines with what is written by hand in them."""
+    baselines = baselines_page(read_file(folder / BASELINES) or "", index, read_file(folder / MEASURED))
+    return pages(index) | {OVERHEAD: overhead_page(read_file(folder / OVERHEAD) or ""), BASELINES: baselines}
 
 
 __all__ = ["index_of", "pages", "stale_pages", "write_pages"]

@@ -123,7 +123,7 @@ class CauseView(NamedTuple):
 def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool = False) -> CauseView:
     """A cause of the document in words; `verbose` keeps the signs that count for nothing more."""
     confidence, evidence = cause["confidence"], cause["evidence"]
-    steps = _steps(cause["recommend"])
+    steps = steps_of(cause["recommend"])
     return CauseView(
         number=number,
         title=titled(cause),
@@ -254,7 +254,7 @@ def missing_why(missing: Json) -> str:
     return f"{missing['why']}: {missing['detail']}" if missing["detail"] else str(missing["why"])
 
 
-def _steps(recommendations: Iterable[Json]) -> tuple[Step, ...]:
+def steps_of(recommendations: Iterable[Json]) -> tuple[Step, ...]:
     """What can be done now first; what this release cannot do last."""
     order = {when: position for position, when in enumerate(_WHEN)}
     ordered = sorted(recommendations, key=lambda item: (_futile(item), order.get(item["when"], 0)))

@@ -20,6 +20,14 @@ def percent(share: float) -> str:
     return f"{share * 100:.0f} %"
 
 
+def calibration_words(rule_base: Mapping[str, Any]) -> str:
+    """What a document's confidences rest on: `uncalibrated`, or the labelled cases that they were fitted on."""
+    if not rule_base["calibrated"]:
+        return "uncalibrated"
+    fitted = rule_base.get("calibration")
+    return str(fitted["sentence"]) if fitted else ""
+
+
 def percent_range(low: float, high: float) -> str:
     """An interval of shares."""
     first, last = percent(low), percent(high)
@@ -69,7 +77,7 @@ def worded(sentence: str) -> str:
 
 def instant(text: str | None) -> str:
     """`2026-09-21 14:13:20 UTC` for an ISO instant in UTC."""
-    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)Z$", r"\1 \2 UTC", text or "")
+    return re.sub(r"^(\d{4}-\d\d-\d\d)T(\d\d:\d\d:\d\d)(?:\.\d+)?Z$", r"\1 \2 UTC", text or "")
 
 
 def values(readings: Iterable[Mapping[str, Any]], sentence: str, most: int = 3) -> str:

@@ -21,7 +21,7 @@ from engram_diagnose.render.measured import figure
 from engram_diagnose.render.roofline import name_of
 
 _TEMPLATE: Final = "kernels.html.j2"
-_STYLE: Final = "kernels.css"
+_STYLES: Final = ("plot.css", "kernels.css")
 
 
 class RooflineRow(NamedTuple):
@@ -62,7 +62,8 @@ def _rows(roofline: Roofline) -> list[RooflineRow]:
 
 @lru_cache(maxsize=1)
 def _style() -> Markup:
-    own = resources.files("engram_diagnose").joinpath("templates", _STYLE).read_text(encoding="utf-8")
+    folder = resources.files("engram_diagnose").joinpath("templates")
+    own = "\n".join(folder.joinpath(name).read_text(encoding="utf-8") for name in _STYLES)
     return Markup(f"{stylesheet()}\n{own}")  # noqa: S704 -- our own files
 
 

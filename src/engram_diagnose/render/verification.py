@@ -60,7 +60,7 @@ def told(document: Json) -> Told:
     document = clean(document)
     verdict = document["verdict"]
     return Told(
-        label=_LABELS.get(verdict["state"], verdict["state"].upper()),
+        label=_label(document),
         state=verdict["state"],
         sentence=verdict["sentence"],
         counts=_counts(document),
@@ -74,6 +74,11 @@ def told(document: Json) -> Told:
         patch=tuple(_patch(document["application"])),
         next=tuple(document["next"]),
     )
+
+
+def _label(document: Json) -> str:
+    state = document["verdict"]["state"]
+    return "PROVISIONAL" if document.get("provisional") else _LABELS.get(state, state.upper())
 
 
 def _counts(document: Json) -> str:

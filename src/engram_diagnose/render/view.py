@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final, NamedTuple
 
 from engram_diagnose.render.causes import CauseView, cause_view, symptom_figures
-from engram_diagnose.render.figures import count, instant, labels, some, titled, worded
+from engram_diagnose.render.figures import calibration_words, count, instant, labels, some, titled, worded
 from engram_diagnose.render.gaps import Gaps, gaps_view
 from engram_diagnose.render.neutral import clean
 
@@ -105,8 +105,7 @@ def report(document: Json, *, verbose: bool = False) -> Report:
     concluded = _ranked(document, verbose=verbose)
     masked = [cause_view(cause, document, verbose=verbose) for cause in document["masked"]]
     experimental = [cause_view(cause, document, verbose=verbose) for cause in document["experimental"]]
-    if not document["rule_base"]["calibrated"]:
-        _say_uncalibrated(concluded, masked, experimental)
+    _say_calibration(calibration_words(document["rule_base"]), concluded, masked, experimental)
     telling = [cause for cause in concluded if cause.severity]
     idle = [cause for cause in concluded if not cause.severity]
     full = len(telling) if verbose else _full(telling)
@@ -181,11 +180,11 @@ def _numbered(causes: Sequence[Json]) -> Iterable[tuple[Json, str]]:
         yield cause, str(cause["rank"]) if tie is None else f"{first.setdefault(tie, cause['rank'])}="
 
 
-def _say_uncalibrated(*groups: list[CauseView]) -> None:
+def _say_calibration(words: str, *groups: list[CauseView]) -> None:
     """Once, where the first confidence is read."""
     for causes in groups:
-        if causes:
-            causes[0] = causes[0]._replace(confidence=f"{causes[0].confidence}, uncalibrated")
+        if causes and words:
+            causes[0] = causes[0]._replace(confidence=f"{causes[0].confidence}, {words}")
             return
 
 

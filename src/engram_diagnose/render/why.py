@@ -7,7 +7,16 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
 from engram_diagnose.render.causes import confidence_words, impact_words, missing_why, piece_words, test_words
-from engram_diagnose.render.figures import count, named, percent, percent_range, reading_words, titled, worded
+from engram_diagnose.render.figures import (
+    calibration_words,
+    count,
+    named,
+    percent,
+    percent_range,
+    reading_words,
+    titled,
+    worded,
+)
 from engram_diagnose.render.how import render_how
 from engram_diagnose.render.layout import Page, Span
 from engram_diagnose.render.named import NotInDiagnosisError, facts_of, nothing_found, rule_not_found, rules_of
@@ -130,7 +139,7 @@ class _Writer:
         self._field("status", f"{cause['status']}, owner {cause['owner'] or 'not stated'}")
         self._field("reason", cause["reason"])
         self._tests("gate", cause["gate"])
-        self._page.field(("confidence", "label"), _arithmetic(cause))
+        self._page.field(("confidence", "label"), _arithmetic(cause, self._document["rule_base"]))
         self._impact(cause)
         self._field("explains", *(titled(head) for head in cause["explains"]))
         self._field("unless", *cause["false_positives"])
@@ -147,8 +156,12 @@ class _Writer:
         self._field("impact", impact_words(impact), quotient if impact["known"] and impact["high"] > 0 else "")
         if cause["rank"]:
             middle = (impact["low"] + impact["high"]) / 2
-            product = f"{cause['confidence']['probability']:.3f} x {middle:.3f} = {cause['score']:.3f}"
-            self._field("order", f"{cause['severity'] or 'no missed target'}, then confidence x impact = {product}")
+            confidence = cause["confidence"]
+            weighed = confidence.get("before_calibration")
+            share = confidence["probability"] if weighed is None else weighed
+            what = "confidence" if weighed is None else "confidence before the fit"
+            product = f"{what} x impact = {share:.3f} x {middle:.3f} = {cause['score']:.3f}"
+            self._field("order", f"{cause['severity'] or 'no missed target'}, then {product}")
 
     # Symptoms and derivations
 
@@ -211,7 +224,7 @@ def _test(test: Json) -> list[Sequence[Span]]:
 # The arithmetic of confidence
 
 
-def _arithmetic(cause: Json) -> list[Sequence[Span]]:
+def _arithmetic(cause: Json, rule_base: Json) -> list[Sequence[Span]]:
     """From the prior over each likelihood ratio to the confidence; what is unknown with what it could do."""
     confidence = cause["confidence"]
     weakened = ", one step less as it rests on a stand-in" if confidence["prior_weakened_by_proxy"] else ""
@@ -221,8 +234,12 @@ def _arithmetic(cause: Json) -> list[Sequence[Span]]:
         odds *= math.exp(piece["log_ratio"]) if piece["counted"] else 1.0
         lines.append(_counted(piece, percent(odds / (1 + odds))))
     lines += [_line("unknown", f"{_room(piece)}: {piece_words(piece)}") for piece in cause["evidence"]["unknown"]]
-    calibrated = "" if confidence["calibrated"] else ", uncalibrated"
-    return [*lines, _line("in all", f"{confidence_words(confidence)}{calibrated}")]
+    weighed = confidence.get("before_calibration")
+    if weighed is not None:
+        told = f"is what {percent(weighed)} came to in labelled cases"
+        lines.append(_line(percent(confidence["probability"]), told))
+    words = ", ".join(filter(None, (confidence_words(confidence), calibration_words(rule_base))))
+    return [*lines, _line("in all", words)]
 
 
 def _counted(piece: Json, after: str) -> Sequence[Span]:
