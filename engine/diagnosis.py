@@ -193,7 +193,7 @@ class Expert:
         return Cause(
             firing.rule,
             firing.scope,
-            weighed,
+            weighed.stated(self.loaded.scales),
             impact(firing.rule, seen, self.better),
             explained,
             severity,

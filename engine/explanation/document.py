@@ -27,6 +27,7 @@ from engram_diagnose.engine.explanation.trace import deciding, read_by, trace
 from engram_diagnose.engine.explanation.verdict import verdict
 from engram_diagnose.engine.explanation.wording import Wording, fact_text
 from engram_diagnose.engine.facts.instant import iso
+from engram_diagnose.engine.facts.scales import Calibration
 from engram_diagnose.engine.facts.scope import Scope
 from engram_diagnose.engine.facts.truth import Truth
 from engram_diagnose.engine.facts.unit import UNITS, format_value
@@ -48,6 +49,14 @@ _SECONDS: Final = UNITS["s"]
 def document(diagnosis: Diagnosis) -> Json:
     """The whole diagnosis as one JSON document."""
     return _Writer(diagnosis).document()
+
+
+def _calibration(found: Calibration | None) -> Json | None:
+    """What the confidences were fitted on; null while they are the designers' figures."""
+    if found is None:
+        return None
+    return {"cases": found.cases, "source": found.source, "date": found.date, "intercept": rounded(found.intercept),
+            "slope": rounded(found.slope), "sentence": found.told}  # fmt: skip
 
 
 class _Writer:
@@ -113,6 +122,7 @@ class _Writer:
                 "overrides": dict(diagnosis.rules.overridden),
                 "suppressions": len(diagnosis.rules.suppressions),
                 "calibrated": diagnosis.scales.calibrated,
+                "calibration": _calibration(diagnosis.scales.calibration),
             },
         }
 
@@ -182,6 +192,9 @@ class _Writer:
             "score": rounded(cause.score),
             "confidence": {
                 "probability": rounded(weighed.probability),
+                "before_calibration": None
+                if weighed.before_calibration is None
+                else rounded(weighed.before_calibration),
                 "low": rounded(weighed.low),
                 "high": rounded(weighed.high),
                 "word": scales.word(weighed.probability),

@@ -1,5 +1,6 @@
 """
-The figures that turn words into confidence; `rules/catalogue/inference.yaml` holds them.
+The figures that turn words into confidence, of `rules/catalogue/inference.yaml`, and what labelled cases made of them,
+of `rules/catalogue/calibration.yaml`.
 """
 
 import math
@@ -8,16 +9,52 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
+class Calibration:
+    """
+    A fit on labelled cases, as a map of log-odds: `intercept + slope · logit(p)`, with `slope` above 0.
+
+    `cases` is how many it was fitted on, `source` where they come from (`lab`), `date` the ISO day it was made.
+    """
+
+    intercept: float
+    slope: float
+    cases: int
+    source: str
+    date: str = ""
+
+    def __call__(self, probability: float) -> float:
+        """The share of right conclusions among those that the designers' figures call so likely."""
+        if not 0 < probability < 1:
+            return probability
+        log_odds = self.intercept + self.slope * math.log(probability / (1 - probability))
+        return 1 / (1 + math.exp(-log_odds)) if log_odds > -700 else 0.0
+
+    @property
+    def told(self) -> str:
+        """What it rests on, in words."""
+        return f"calibrated on {self.cases} {self.source} cases"
+
+
+@dataclass(frozen=True, slots=True)
 class Scales:
     """
     `certainty` maps `when_true` words to probabilities, `likelihood_ratio` strengths to ratios; scores closer
-    than `tie_margin` are a tie. `calibrated` tells whether the figures were fitted on labelled cases.
+    than `tie_margin` are a tie. `calibration` is the fit on labelled cases, None while there is none for these figures.
     """
 
     certainty: Mapping[str, float]
     likelihood_ratio: Mapping[str, float]
     tie_margin: float
-    calibrated: bool = False
+    calibration: Calibration | None = None
+
+    @property
+    def calibrated(self) -> bool:
+        """Whether confidences are what labelled cases bore out."""
+        return self.calibration is not None
+
+    def stated(self, probability: float) -> float:
+        """A confidence as reports state it: as weighed, until there is a calibration."""
+        return probability if self.calibration is None else self.calibration(probability)
 
     def log_ratio(self, strength: str) -> float:
         """The log-odds that evidence of a strength adds when it is seen; `none` adds nothing."""
@@ -27,3 +64,9 @@ class Scales:
         """The word for a probability; below the least of them it is `unlikely`."""
         reached = [(figure, word) for word, figure in self.certainty.items() if probability >= figure - 1e-9]
         return max(reached)[1] if reached else "unlikely"
+
+    @property
+    def figures(self) -> str:
+        """The figures that a calibration was fitted on, as one text: `possible 0.3, …, weak 2, …`."""
+        both = (*self.certainty.items(), *self.likelihood_ratio.items())
+        return ", ".join(f"{word} {figure:g}" for word, figure in both)

@@ -25,7 +25,7 @@ from engram_diagnose.engine.language.rule import CERTAINTIES, STRENGTHS
 Documents = Mapping[str, Sequence[yaml_source.Mapping]]
 """The roots of all files, by the last word of their schema."""
 
-_INFERENCE: Final = ("schema", "calibrated", "certainty", "likelihood_ratio", "tie_margin")
+_INFERENCE: Final = ("schema", "certainty", "likelihood_ratio", "tie_margin")
 
 
 def assemble_catalogue(documents: Documents, problems: Problems) -> Catalogue:
@@ -170,7 +170,6 @@ def _scales(root: yaml_source.Mapping, problems: Problems) -> Scales:
         _figures(fields, "certainty", CERTAINTIES, 0.0, 1.0),
         _figures(fields, "likelihood_ratio", STRENGTHS[1:], 1.0, float("inf")),
         margin.value if margin else 0.0,
-        fields.truth("calibrated", False),
     )
 
 

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping
 from typing import Final
 
-DEFERRED: Final = ("comparison", "collection", "kernels", "slow-queries", "events", "symbols")
+DEFERRED: Final = ("comparison", "collection", "kernels", "bench", "cases", "slow-queries", "events", "symbols")
 """The kinds of these files, as their schema names them."""
 _SCHEMA_LINE: Final = re.compile(rf"^schema:\s*engram-diagnose/({'|'.join(DEFERRED)})/v1\s*(?:#.*)?$", re.MULTILINE)
 

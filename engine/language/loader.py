@@ -5,7 +5,7 @@ Files into a checked rule base, with every problem of every file at once.
 import gc
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from engram_diagnose.engine.advice.policy import Policy
@@ -13,6 +13,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.engine.facts.scales import Scales
 from engram_diagnose.engine.language import source as yaml_source
 from engram_diagnose.engine.language.assembly import assemble_catalogue, read_scales
+from engram_diagnose.engine.language.calibration_reader import read_calibration
 from engram_diagnose.engine.language.consistency import check_rule_base
 from engram_diagnose.engine.language.deferred import DEFERRED, deferred_kind, schema_of
 from engram_diagnose.engine.language.fields import Fields
@@ -26,7 +27,17 @@ from engram_diagnose.engine.language.vocabulary import Vocabulary
 
 SCHEMAS: Final = {
     schema_of(kind): kind
-    for kind in ("rules", "catalogue", "parameters", "targets", "dialect", "inference", "advice", *DEFERRED)
+    for kind in (
+        "rules",
+        "catalogue",
+        "parameters",
+        "targets",
+        "dialect",
+        "inference",
+        "calibration",
+        "advice",
+        *DEFERRED,
+    )
 }
 _CONTENTS: Final = ("rules", "facts", "targets", "overrides", "suppressions")
 _RULE_FILE_KEYS: Final = ("schema", "pack", "version", "requires", *_CONTENTS)
@@ -131,6 +142,8 @@ class _Reading:
             self._check_file(root)
         catalogue = assemble_catalogue(self._documents, self._problems)
         scales = read_scales(self._documents["inference"], self._problems)
+        fitted = read_calibration(self._documents["calibration"], scales, self._problems)
+        scales = replace(scales, calibration=fitted)
         vocabulary = Vocabulary(catalogue, self._rule_ids())
         policy = read_policy(self._documents["advice"], vocabulary, self._problems)
         rules = self._read_rules(vocabulary)

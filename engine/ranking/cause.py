@@ -32,7 +32,7 @@ class Cause:
     @property
     def score(self) -> float:
         """What orders causes of one severity."""
-        return self.confidence.probability * self.impact.middle
+        return self.confidence.weighed * self.impact.middle
 
 
 @dataclass(frozen=True, slots=True)

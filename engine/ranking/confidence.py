@@ -48,7 +48,12 @@ class Piece:
 
 @dataclass(frozen=True, slots=True)
 class Confidence:
-    """A probability, the interval that unknown evidence leaves open, and the pieces it rests on."""
+    """
+    A probability, the interval that unknown evidence leaves open, and the pieces it rests on.
+
+    `weighed` is the probability before calibration, which is what causes are ordered by: a fit changes what is said
+    of a cause, and never which comes first.
+    """
 
     prior: float
     probability: float
@@ -56,6 +61,19 @@ class Confidence:
     high: float
     pieces: tuple[Piece, ...]
     prior_weakened: bool = False
+    before_calibration: float | None = None
+
+    @property
+    def weighed(self) -> float:
+        """The probability as the designers' figures weigh it."""
+        return self.probability if self.before_calibration is None else self.before_calibration
+
+    def stated(self, scales: Scales) -> "Confidence":
+        """The same as reports state it: through the calibration, where there is one."""
+        if scales.calibration is None:
+            return self
+        middle, low, high = (scales.stated(share) for share in (self.probability, self.low, self.high))
+        return replace(self, probability=middle, low=low, high=high, before_calibration=self.probability)
 
 
 @dataclass(frozen=True, slots=True)

@@ -39,7 +39,7 @@ def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:
     What masks what is settled from the causes that nothing masks on; loading refuses rules that mask in a circle.
     """
     sure = [n for n, cause in enumerate(causes)
-            if cause.confidence.probability >= likely and cause.rule.status != "experimental"]  # fmt: skip
+            if cause.confidence.weighed >= likely and cause.rule.status != "experimental"]  # fmt: skip
     may = [{n for n in sure if cause.rule.id in causes[n].rule.masks and _may_mask(causes[n], cause)}
            for cause in causes]  # fmt: skip
     settled: dict[int, set[int]] = {}
