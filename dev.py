@@ -2,7 +2,7 @@
 """
 Sets up this checkout and runs it. The standard library is all it needs.
 
-    python3 dev.py demo [ARG ...]   the main job on the bundled incident
+    python3 dev.py demo [ARG ...]   the main job, on a server with a planted fault
     python3 dev.py test [ARG ...]   every test; with arguments, pytest with just those
     python3 dev.py check            lint, types, import contracts, rules, docs, then every test
 

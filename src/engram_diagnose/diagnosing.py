@@ -102,7 +102,7 @@ def save_bundle(path: str, bundle: Bundle, *, say: Say) -> bool:
     return True
 
 
-_OF_THE_SERVER: Final = frozenset({"prometheus", "exposition", "http", "process"})
+_OF_THE_SERVER: Final = frozenset({"bench", "prometheus", "exposition", "http", "process"})
 
 
 def tells_of_the_server(bundle: Bundle) -> bool:

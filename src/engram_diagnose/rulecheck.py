@@ -86,6 +86,8 @@ def deferred_problems(loaded: Loaded) -> list[Problem]:
         lambda: read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules),
         lambda: read_limits(loaded.texts, "collection"),
         lambda: read_limits(loaded.texts, "kernels"),
+        lambda: read_limits(loaded.texts, "bench"),
+        lambda: read_limits(loaded.texts, "cases"),
         lambda: read_limits(loaded.texts, "slow-queries"),
     ):
         try:

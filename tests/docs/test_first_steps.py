@@ -1,5 +1,6 @@
 """The README and the tutorial show what really comes out, and their commands work on the bundled incident."""
 
+import io
 import re
 import shlex
 from pathlib import Path
@@ -7,6 +8,11 @@ from pathlib import Path
 import pytest
 
 from engram_diagnose.cli import main
+from engram_diagnose.cli.demo import FIRST
+from engram_diagnose.demo import story
+from engram_diagnose.demo.pace import USUAL
+from engram_diagnose.demo.telling import Terminal
+from engram_diagnose.lab.faults import fault_named
 
 
 @pytest.fixture
@@ -26,13 +32,19 @@ def said(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str]
     return code, capsys.readouterr().out
 
 
-@pytest.mark.usefixtures("quiet")
-def test_the_readme_shows_what_the_demo_prints(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    page = (root / "README.md").read_text(encoding="utf-8")
-    excerpt = re.search(r"```text\n(.*?)\n…\n```", page, re.DOTALL)
+def test_the_readme_shows_how_the_demo_begins(root: Path) -> None:
+    excerpt = re.search(r"```text\n(This starts .*?)\n…\n", (root / "README.md").read_text(encoding="utf-8"), re.DOTALL)
     assert excerpt is not None
-    _, out = said(capsys, "demo")
-    assert out.startswith(excerpt[1] + "\n"), "paste the beginning of `COLUMNS=80 engram-diagnose demo` into the README"
+    out = io.StringIO()
+    story.introduce(Terminal(80, out=out), fault_named(FIRST), cores=3, memories=USUAL.memories)
+    assert out.getvalue().startswith(excerpt[1] + "\n"), "paste the beginning of `engram-diagnose demo` into the README"
+
+
+@pytest.mark.usefixtures("quiet")
+def test_the_readme_names_the_demo_that_starts_nothing(root: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert "python3 dev.py demo --recorded" in (root / "README.md").read_text(encoding="utf-8")
+    _, out = said(capsys, "demo", "--recorded")
+    assert "The WAL writes far more than the clients store" in out
 
 
 def commands(page: Path) -> list[list[str]]:

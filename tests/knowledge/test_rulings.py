@@ -7,15 +7,16 @@ The facts of a test are written with their units, as an operator would say them;
 import re
 from typing import Any
 
+import click
 import pytest
 
-from engram_diagnose.cli import COMMANDS
 from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.parse.configuration import facts_of_configuration
 from engram_diagnose.collectors.parse.lines import parse_sizes
 from engram_diagnose.collectors.parse.local import facts_of_local
 from engram_diagnose.engine.diagnosis import Diagnosis, Expert, Subject, expert
 from engram_diagnose.engine.explanation.document import document
+from engram_diagnose.engine.facts.catalogue import TARGET_SETS
 from engram_diagnose.engine.facts.fact import Fact, Value, point
 from engram_diagnose.engine.facts.scope import scope_of
 from engram_diagnose.engine.facts.unit import parse_quantity
@@ -613,17 +614,34 @@ def test_every_parameter_says_what_it_is(builtin: Expert) -> None:
         assert all(parameter.doc for parameter in rule.params.values()), rule.id
 
 
-# What comes later
-
-LATER = {
-    "benchmark_deployment -> bench: load and its three sets of targets": "bench",
-}
-"""Rulings on commands of later releases, each with the command; what they would decide is not pretended here."""
+# The benchmark's three sets
 
 
-@pytest.mark.parametrize("command", sorted(set(LATER.values())))
-def test_a_ruling_on_a_later_command_is_not_in_this_release(command: str) -> None:
-    assert command not in COMMANDS
+def test_the_three_sets_are_those_that_bench_offers_and_target_is_the_usual_one() -> None:
+    from engram_diagnose.cli.bench import command
+
+    option = next(one for one in command.params if one.name == "targets")
+    assert isinstance(option.type, click.Choice)
+    assert (tuple(option.type.choices), option.default) == (TARGET_SETS, "target")
+
+
+@pytest.mark.parametrize(
+    ("name", "figure", "operation", "limit"),
+    [
+        ("floor", "op.rate", "store", 1000), ("floor", "op.rate", "recall", 5000),
+        ("floor", "op.latency.p99", "store", 0.1), ("floor", "op.latency.p99", "recall", 0.05),
+        ("target", "op.latency.p99", "recall", 0.01), ("target", "ops.rate", "", 10_000),
+        ("baseline", "op.rate", "store", 15_000), ("baseline", "op.rate", "recall", 25_000),
+        ("baseline", "ops.rate", "", 18_000), ("baseline", "ops.burst_rate", "", 50_000),
+    ],
+)  # fmt: skip
+def test_each_set_is_what_the_ruling_says(
+    name: str, figure: str, operation: str, limit: float, builtin: Expert
+) -> None:
+    from engram_diagnose.bench.verdict import set_limit
+
+    labels = {"operation": operation} if operation else {}
+    assert set_limit(builtin.loaded.catalogue, name, figure, labels) == pytest.approx(limit)
 
 
 def test_a_patch_changes_only_the_keys_it_advises() -> None:

@@ -109,7 +109,7 @@ def test_a_command_succeeds_outside_the_repository(clean: Path, tmp_path: Path, 
 
 
 def test_the_demo_reports_its_findings_outside_the_repository(clean: Path, tmp_path: Path) -> None:
-    done = run([clean / "engram-diagnose", "demo"], folder=tmp_path)
+    done = run([clean / "engram-diagnose", "demo", "--recorded"], folder=tmp_path)
     assert done.returncode in (0, 1), done.stderr  # 1: findings, and the demo has some
     assert "Traceback" not in done.stderr
     assert done.stdout.strip()

@@ -22,11 +22,14 @@ COMMANDS = {
     "explain": ("engram_diagnose.cli.explain", "Why, how and why not, from a diagnosis."),
     "tune": ("engram_diagnose.cli.tune", "What to change in the configuration, as a patch; apply, undo."),
     "verify": ("engram_diagnose.cli.verify", "Compare before and after: did it help?"),
+    "bench": ("engram_diagnose.cli.bench", "Load a server: latency, throughput, verdicts, what limits it."),
     "baseline": ("engram_diagnose.cli.baseline", "Save a good day; compare with it later."),
     "kernels": ("engram_diagnose.cli.kernels", "What this host can attain, measured."),
+    "cases": ("engram_diagnose.cli.cases", "Labelled cases: make, list and score them; fit confidences."),
     "rules": ("engram_diagnose.cli.rules", "List, show, check, test and scaffold rules."),
     "serve": ("engram_diagnose.cli.serve", "Take Alertmanager's webhook, diagnose, keep and show."),
-    "demo": ("engram_diagnose.cli.demo", "Diagnose the incident that comes with the tool."),
+    "lab": ("engram_diagnose.cli.lab", "A small memory server to plant faults in."),
+    "demo": ("engram_diagnose.cli.demo", "Plant a fault in a lab, find it, mend it, measure again."),
 }
 
 

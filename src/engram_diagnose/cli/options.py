@@ -271,7 +271,7 @@ def request_of(values: dict[str, Any]) -> "Request":
     _check_url("--metrics", values["metrics_url"])
     return Request(
         prometheus=prometheus,
-        server_token=_secret(token_file) if token_file else "",
+        server_token=secret(token_file) if token_file else "",
         at=at,
         onset=onset,
         statements=statements,
@@ -305,9 +305,9 @@ def _prometheus(values: dict[str, Any]) -> Any:
         return None
     if token_file and login_file:
         raise click.UsageError("--bearer-token-file and --basic-auth-file exclude each other")
-    user, _, password = _secret(login_file).partition(":") if login_file else ("", "", "")
+    user, _, password = secret(login_file).partition(":") if login_file else ("", "", "")
     options = PrometheusOptions(
-        url, _secret(token_file) if token_file else "", user, password, headers, verify, timeout=timeout, **tls
+        url, secret(token_file) if token_file else "", user, password, headers, verify, timeout=timeout, **tls
     )
     try:
         address_of(options)
@@ -328,7 +328,8 @@ def _headers(pairs: Iterable[str]) -> dict[str, str]:
     return found
 
 
-def _secret(path: str) -> str:
+def secret(path: str) -> str:
+    """What a file holds, without the blanks around it; raises `click.UsageError` when it cannot be read."""
     try:
         return Path(path).read_text(encoding="utf-8").strip()
     except (OSError, UnicodeDecodeError) as error:

@@ -187,7 +187,10 @@ def docs(folder: Path, only_check: bool, part: str, packs: tuple[Path, ...]) -> 
 
     index = _index(packs)
     if only_check:
-        stale = (stale_operations if part == "operations" else stale_pages)(folder, index)
+        try:
+            stale = (stale_operations if part == "operations" else stale_pages)(folder, index)
+        except ValueError as error:
+            raise click.UsageError(str(error)) from None
         again = f"engram-diagnose rules docs{' --part operations' if part == 'operations' else ''} {folder}"
         for name in stale:
             click.echo(f"{folder / name} is stale: run {again}")
@@ -196,6 +199,8 @@ def docs(folder: Path, only_check: bool, part: str, packs: tuple[Path, ...]) -> 
         written = (write_operations if part == "operations" else write_pages)(folder, index)
     except OSError as error:
         raise click.UsageError(f"cannot write to {folder}: {error.strerror}; name another folder") from None
+    except ValueError as error:
+        raise click.UsageError(str(error)) from None
     click.echo(f"{_count(len(written), 'page')} written to {folder}", err=True)
 
 
