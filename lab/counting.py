@@ -19,16 +19,40 @@ from engram_diagnose.lab.settings import Settings
 
 _TIERS: Final = ("hot", "warm", "cold")
 _NS: Final = 1e9
+_LEAST_NS: Final = 200_000_000
 _SAMPLED: Final = 4096
 """Nodes whose links are counted, of more than so many."""
 _BOUNDS: Final = tuple(bound / _NS for bound in at.BOUNDS_NS)
 _TIER_BOUNDS: Final = tuple(bound / _NS for bound in tier_loops.BOUNDS_NS)
 
 
+class Occupation:
+    """
+    How many workers were at work on average from one look to the next.
+
+    At one instant a worker is busy or not, and two looks at a pool of one would tell 0, 50 or 100 %.
+    """
+
+    def __init__(self) -> None:
+        self._at = time.monotonic_ns()
+        self._spent: Any = 0
+        self._shares: Any = None
+
+    def shares(self, world: Any) -> Any:
+        """By worker, from 0 to 1; looks that follow each other within a fifth of a second tell the same."""
+        now = time.monotonic_ns()
+        if self._shares is None or now - self._at >= _LEAST_NS:
+            began = world.counts[:, at.BUSY]
+            spent = world.counts[:, at.BUSY_NS] + (began > 0) * (now - began)
+            self._shares = ((spent - self._spent) / max(1, now - self._at)).clip(0, 1)
+            self._at, self._spent = now, spent
+        return self._shares
+
+
 def figures_of(
-    world: Any, settings: Settings, *, names: Mapping[str, int], log_bytes: int, recovery_seconds: float
+    world: Any, settings: Settings, *, busy: Any, names: Mapping[str, int], log_bytes: int, recovery_seconds: float
 ) -> Figures:
-    """All of them; what no thread has counted yet is 0, or None where it is an average."""
+    """All of them, with the shares of `Occupation`; what no thread counted yet is 0, or None where it is an average."""
     counts = world.counts.sum(axis=0)
     counted = tier_files.counted(world.tiers)
     batches, completions, recalled = (int(counts[at.BATCHES]), int(counts[at.COMPLETIONS]), int(counts[at.RECALLED]))
@@ -42,7 +66,7 @@ def figures_of(
         },
         errors=_by_operation(world, names, at.FAILED),
         in_flight=_by_operation(world, names, at.UNDER_WAY),
-        pools=_pools(world, settings),
+        pools=_pools(world, settings, busy),
         spaces={name: _space(world, space) for name, space in names.items()},
         tiers=_tiers(world, counted, batch=int(counts[at.BATCHED]) / batches if batches else None),
         wal=_wal(world, log_bytes, recovery_seconds),
@@ -70,13 +94,12 @@ def _by_operation(world: Any, names: Mapping[str, int], field: int) -> dict[tupl
     }
 
 
-def _pools(world: Any, settings: Settings) -> dict[str, PoolFigures]:
+def _pools(world: Any, settings: Settings, busy: Any) -> dict[str, PoolFigures]:
     recalls, stores = settings.thread_pools_recall_workers, settings.thread_pools_store_workers
-    busy = world.counts[:, at.BUSY]
     return {
-        "recall": PoolFigures(recalls, int(busy[:recalls].sum()), waiting(world.rings, RECALLS),
+        "recall": PoolFigures(recalls, float(busy[:recalls].sum()), waiting(world.rings, RECALLS),
                               _histogram(world.waits[RECALLS])),
-        "store": PoolFigures(stores, int(busy[recalls : recalls + stores].sum()), waiting(world.rings, STORES),
+        "store": PoolFigures(stores, float(busy[recalls : recalls + stores].sum()), waiting(world.rings, STORES),
                              _histogram(world.waits[STORES])),
     }  # fmt: skip
 

@@ -30,7 +30,7 @@ from engram_diagnose.lab.asking import (
     NoSuchSpace,
     TooManySpaces,
 )
-from engram_diagnose.lab.counting import figures_of
+from engram_diagnose.lab.counting import Occupation, figures_of
 from engram_diagnose.lab.figures import Figures
 from engram_diagnose.lab.loops import keeping, work
 from engram_diagnose.lab.loops import log as log_loops
@@ -85,6 +85,7 @@ class Engine:
         self._world: Any = None
         self._pages: Any = None
         self._recovery_seconds = 0.0
+        self._occupation = Occupation()
 
     def start(self) -> None:
         """Recover what is in the folder, and start the threads. Raises `OSError`, `SnapshotError`."""
@@ -239,6 +240,7 @@ class Engine:
         return figures_of(
             self._world,
             self._settings,
+            busy=self._occupation.shares(self._world),
             names=self._names,
             log_bytes=log_files.disk_bytes(self._folder / "log"),
             recovery_seconds=self._recovery_seconds,

@@ -59,10 +59,10 @@ class WalFigures:
 
 @dataclass(frozen=True, slots=True)
 class PoolFigures:
-    """One pool of threads, named after the operation it serves; `busy` right now."""
+    """One pool of threads, named after the operation it serves; `busy` on average since it was last looked at."""
 
     configured: int
-    busy: int
+    busy: float
     waiting: int
     waited: Histogram
 

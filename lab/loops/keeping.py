@@ -23,6 +23,7 @@ _AT_ONCE: Final = 16
 """Memories linked before another space has its turn."""
 _REST_NS: Final = 100_000_000
 _HOUR_NS: Final = 3_600_000_000_000
+_MARK_NS: Final = 50_000_000
 _MOVED: Final = 256
 _WEIGHT: Final = np.float32(0.02)
 """What a memory takes over from the one it is blended with."""
@@ -81,11 +82,11 @@ def consolidate(world: Any, scratch: Any, desk: Any, worker: Any) -> Any:
             atomic_add(world.spaces[space], at.IN_FLIGHT, 1)
             times = world.times[space, at.CONSOLIDATION]
             atomic_add(times, at.UNDER_WAY, 1)
-            _consolidate(world, desk, space, worker)
+            counted = _consolidate(world, desk, space, worker)
             took = nanoseconds() - began
             atomic_add(times, at.UNDER_WAY, -1)
             atomic_add(times, bucket_of(world.bounds, took), 1)
-            atomic_add(times, at.TIME_SUM, took)
+            atomic_add(times, at.TIME_SUM, took - counted)
             atomic_add(world.spaces[space], at.IN_FLIGHT, -1)
         last = nanoseconds()
         world.upkeep[at.CONSOLIDATED_AT] = last
@@ -103,8 +104,15 @@ def _next_space(world: Any) -> Any:
 
 
 @loop
-def _consolidate(world: Any, desk: Any, space: Any, worker: Any) -> None:
-    """Compare the next memories with each other, and blend each a little with the nearest of them."""
+def _consolidate(world: Any, desk: Any, space: Any, worker: Any) -> Any:
+    """
+    Compare the next memories with each other, and blend each a little with the nearest of them.
+
+    The time that it takes is added up as it goes, for a run may be longer than whoever looks at it; how much was.
+    """
+    began = nanoseconds()
+    marked = began
+    times = world.times[space, at.CONSOLIDATION]
     graph = graph_of(world, space)
     low, kind, known = world.spaces[space, at.BASE], world.settings[at.KIND], graph.state[LINKED]
     many = min(world.settings[at.CONSOLIDATED], known)
@@ -112,6 +120,10 @@ def _consolidate(world: Any, desk: Any, space: Any, worker: Any) -> None:
     for one in range(many):
         if stopping(world.rings) or world.spaces[space, at.IS_THERE] != 1:
             break
+        now = nanoseconds()
+        if now - marked > _MARK_NS:
+            atomic_add(times, at.TIME_SUM, now - marked)
+            marked = now
         node = (start + one) % known
         nearest, least = -1, np.float32(2)
         for other in range(many):
@@ -126,3 +138,4 @@ def _consolidate(world: Any, desk: Any, space: Any, worker: Any) -> None:
             normalise(desk.node)
             admit(world.tiers, low + node, desk.node)
             world.upkeep[at.BLENDED] += 1
+    return marked - began

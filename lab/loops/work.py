@@ -81,7 +81,7 @@ def _begin(world: Any, desk: Any, worker: Any, ticket: Any, ring: Any) -> None:
     waited = nanoseconds() - told[at.ARRIVED]
     atomic_add(world.waits[ring], bucket_of(world.bounds, waited), 1)
     atomic_add(world.waits[ring], at.TIME_SUM, waited)
-    world.counts[worker, at.BUSY] = 1
+    world.counts[worker, at.BUSY] = nanoseconds()
     if told[at.IS_GIVEN]:
         desk.query[:] = world.queries[ticket]
         normalise(desk.query)
@@ -103,6 +103,7 @@ def _end(world: Any, worker: Any, ticket: Any) -> None:
             atomic_add(times, at.FAILED, 1)
         atomic_add(times, at.UNDER_WAY, -1)
         atomic_add(world.spaces[space], at.IN_FLIGHT, -1)
+    world.counts[worker, at.BUSY_NS] += nanoseconds() - world.counts[worker, at.BUSY]
     world.counts[worker, at.BUSY] = 0
     answer(world.rings, ticket)
 

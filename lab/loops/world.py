@@ -107,8 +107,9 @@ RESULTS: Final = 7
 RECALLED: Final = 8
 BUSY: Final = 9
 STORED_BYTES: Final = 10
+BUSY_NS: Final = 11
 WORKER_FIGURES: Final = 16
-"""What each worker counts for itself."""
+"""What each worker counts for itself; BUSY is when it began what it is at, or 0."""
 
 BOUNDS_NS: Final = (
     *(100_000, 250_000, 500_000, 750_000, 1_000_000, 1_500_000, 2_000_000, 3_000_000, 4_000_000, 5_000_000),
