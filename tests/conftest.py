@@ -75,10 +75,19 @@ def pytest_report_header() -> list[str]:
     return [f"tests marked `{need.marker}`: {'run' if need.is_met() else need.lacking}" for need in NEEDS]
 
 
+COMPILED = ("test_engine", "test_lab", "test_live")
+"""Files of tests that run the real lab."""
+
+
 @pytest.hookimpl(tryfirst=True)  # xdist reads the groups in the same hook
 def pytest_collection_modifyitems(items: Iterable[pytest.Item]) -> None:
-    """Tests of one file that share a server, and the minutes it needs to have a history, run in one worker."""
+    """
+    Tests of one file that share a server, and the minutes it needs to have a history, run in one worker; and those that
+    run the lab, whose loops take a minute to compile when they are met first.
+    """
     for item in items:
+        if item.path.stem in COMPILED:
+            item.add_marker(pytest.mark.xdist_group("lab"))
         if item.get_closest_marker("server"):
             item.add_marker(pytest.mark.xdist_group(item.path.stem))
 
