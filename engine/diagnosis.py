@@ -25,7 +25,7 @@ from engram_diagnose.engine.ranking.change import NOTHING_BEFORE, Before, LookBa
 from engram_diagnose.engine.ranking.confidence import UNTOLD, Basis, basis_of, confidence
 from engram_diagnose.engine.ranking.coverage import Coverage, Untestable, coverage, untestable
 from engram_diagnose.engine.ranking.impact import impact
-from engram_diagnose.engine.ranking.order import sort_out
+from engram_diagnose.engine.ranking.order import sort_out, weight
 from engram_diagnose.engine.ranking.severity import as_severe_as_told, restatements
 
 TARGET_TAG = "target"
@@ -189,15 +189,19 @@ class Expert:
             if symptom.scope.touches(firing.scope)
         )
         severity = max((symptom.rule.severity for symptom in explained), key=SEVERITIES.index, default="")
-        weighed = confidence(firing.rule, seen, self.loaded.scales, self._raw_source, basis=self._basis(firing.rule))
+        scales = self.loaded.scales
+        weighed = confidence(firing.rule, seen, scales, self._raw_source, basis=self._basis(firing.rule))
+        breach = impact(firing.rule, seen, self.better)
+        moved = before.moved(firing, explained) if before else "untold"
         return Cause(
             firing.rule,
             firing.scope,
-            weighed.stated(self.loaded.scales),
-            impact(firing.rule, seen, self.better),
+            weighed.stated(scales),
+            breach,
             explained,
             severity,
-            before.moved(firing, explained) if before else "untold",
+            moved,
+            weight(severity, moved, breach, scales.weights),
         )
 
     def _explains(self, rule: Rule) -> list[str]:

@@ -5,7 +5,7 @@ of `rules/catalogue/calibration.yaml`.
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +36,39 @@ class Calibration:
 
 
 @dataclass(frozen=True, slots=True)
+class Weights:
+    """
+    What a missed target counts for in the order of causes, as factors from 0 to 1.
+
+    By the `severity` of the symptom; from `slight` for a target that is only just missed up to 1 for one missed `full`
+    times over; and `stood` for a cause that held just as well while all was well.
+    """
+
+    severity: Mapping[str, float] = field(default_factory=dict)
+    slight: float = 1.0
+    full: float = 2.0
+    stood: float = 1.0
+
+    def missed(self, measured: float, target: float) -> float:
+        """The weight of a target that is missed by so much, either way: by powers, and 1 where that is not known."""
+        if not (0 < measured < math.inf and 0 < target < math.inf):
+            return 1.0
+        times = abs(math.log(measured / target)) / math.log(self.full)
+        return self.slight + (1 - self.slight) * min(1.0, times)
+
+
+@dataclass(frozen=True, slots=True)
 class Scales:
     """
     `certainty` maps `when_true` words to probabilities, `likelihood_ratio` strengths to ratios; scores closer
-    than `tie_margin` are a tie. `calibration` is the fit on labelled cases, None while there is none for these figures.
+    than `tie_margin` are a tie; `weights` are those of the order. `calibration` is the fit on labelled cases, None
+    while there is none for these figures.
     """
 
     certainty: Mapping[str, float]
     likelihood_ratio: Mapping[str, float]
     tie_margin: float
+    weights: Weights = Weights()
     calibration: Calibration | None = None
 
     @property

@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Final
 
 from engram_diagnose.engine.facts.catalogue import Catalogue, Dialect, FactSpec, ParameterSpec, Source, TargetSpec
-from engram_diagnose.engine.facts.scales import Scales
+from engram_diagnose.engine.facts.scales import Scales, Weights
 from engram_diagnose.engine.language import source as yaml_source
 from engram_diagnose.engine.language.catalogue_reader import (
     check_formulas,
@@ -20,12 +20,13 @@ from engram_diagnose.engine.language.dialect_reader import pack_source, read_dia
 from engram_diagnose.engine.language.fields import Fields
 from engram_diagnose.engine.language.overrides import read_target_overrides
 from engram_diagnose.engine.language.problem import Mark, Problems, did_you_mean
-from engram_diagnose.engine.language.rule import CERTAINTIES, STRENGTHS
+from engram_diagnose.engine.language.rule import CERTAINTIES, SEVERITIES, STRENGTHS
 
 Documents = Mapping[str, Sequence[yaml_source.Mapping]]
 """The roots of all files, by the last word of their schema."""
 
-_INFERENCE: Final = ("schema", "certainty", "likelihood_ratio", "tie_margin")
+_INFERENCE: Final = ("schema", "certainty", "likelihood_ratio", "tie_margin", "order")
+_ORDER: Final = {"slight": (0.0, 1.0), "full": (1.0, 100.0), "stood": (0.0, 1.0)}
 
 
 def assemble_catalogue(documents: Documents, problems: Problems) -> Catalogue:
@@ -164,13 +165,41 @@ def read_scales(roots: Iterable[yaml_source.Mapping], problems: Problems) -> Sca
 def _scales(root: yaml_source.Mapping, problems: Problems) -> Scales:
     fields = Fields(root, "the file", problems)
     fields.only(_INFERENCE)
-    fields.need("certainty", "likelihood_ratio", "tie_margin")
+    fields.need("certainty", "likelihood_ratio", "tie_margin", "order")
     margin = fields.quantity("tie_margin")
     return Scales(
         _figures(fields, "certainty", CERTAINTIES, 0.0, 1.0),
         _figures(fields, "likelihood_ratio", STRENGTHS[1:], 1.0, float("inf")),
         margin.value if margin else 0.0,
+        _weights(fields),
     )
+
+
+def _weights(fields: Fields) -> Weights:
+    mapping = fields.mapping("order")
+    if mapping is None:
+        return Weights()
+    parts = Fields(mapping, "order", fields.problems)
+    parts.only(("severity", *_ORDER))
+    parts.need("severity", *_ORDER)
+    severity = parts.mapping("severity")
+    weights = Fields(severity, "severity", fields.problems) if severity is not None else None
+    if weights is not None:
+        weights.only(SEVERITIES)
+        weights.need(*SEVERITIES)
+    by_severity = _bounded(weights, dict.fromkeys(SEVERITIES, (0.0, 1.0))) if weights is not None else {}
+    found = _bounded(parts, _ORDER)
+    return Weights(by_severity, **found) if len(found) == len(_ORDER) else Weights(by_severity)
+
+
+def _bounded(parts: Fields, bounds: Mapping[str, tuple[float, float]]) -> dict[str, float]:
+    """The figures of some words, each above the first bound and not above the second."""
+    found = {word: quantity.value for word in bounds if (quantity := parts.quantity(word)) is not None}
+    for word, figure in found.items():
+        low, high = bounds[word]
+        if not low < figure <= high:
+            parts.problems.error(parts.node.values[word].mark, f"{word} is above {low:g} and not above {high:g}")
+    return found
 
 
 def _figures(fields: Fields, key: str, words: Sequence[str], low: float, high: float) -> dict[str, float]:

@@ -17,7 +17,7 @@ class Cause:
     """
     A concluded cause. `explained` are the symptoms it explains that are there; `severity` is the worst of
     theirs, empty when no target is missed that it would explain. `moved` tells whether it was so before all was bad,
-    `tie` is a number that tied causes share.
+    `weight` is what all this counts for in the order, from 0 to 1, `tie` a number that tied causes share.
     """
 
     rule: Rule
@@ -27,12 +27,13 @@ class Cause:
     explained: tuple[Firing, ...]
     severity: str
     moved: Moved = "untold"
+    weight: float = 1.0
     tie: int | None = None
 
     @property
     def score(self) -> float:
-        """What orders causes of one severity."""
-        return self.confidence.weighed * self.impact.middle
+        """What orders causes: confidence × impact × weight."""
+        return self.confidence.weighed * self.impact.middle * self.weight
 
 
 @dataclass(frozen=True, slots=True)

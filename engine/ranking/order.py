@@ -5,9 +5,11 @@ Which cause comes first, which are a tie, and which are shown elsewhere.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engram_diagnose.engine.facts.scales import Scales
-from engram_diagnose.engine.language.rule import SEVERITIES
+from engram_diagnose.engine.facts.fact import Interval
+from engram_diagnose.engine.facts.scales import Scales, Weights
 from engram_diagnose.engine.ranking.cause import Cause, Masked
+from engram_diagnose.engine.ranking.change import Moved
+from engram_diagnose.engine.ranking.impact import Breach
 
 
 def sort_out(
@@ -28,8 +30,24 @@ def sort_out(
 
 
 def _order(cause: Cause) -> tuple[object, ...]:
-    severity = SEVERITIES.index(cause.severity) if cause.severity else -1
-    return (-severity, cause.moved == "stood", -cause.score, cause.rule.id, cause.scope)
+    """Those that explain a symptom first, each by what is probably lost to it."""
+    return (not cause.severity, -cause.score, cause.rule.id, cause.scope)
+
+
+def weight(severity: str, moved: Moved, breach: Breach, weights: Weights) -> float:
+    """
+    What a missed target counts for: by the worst symptom, by how far it is missed, and less for a cause that stood.
+
+    How far is by the middle of what was measured, where the target that the impact is on is missed at all.
+    """
+    found = weights.severity.get(severity, 1.0)
+    if breach.measured is not None and breach.target is not None:
+        found *= weights.missed(_middle(breach.measured), _middle(breach.target))
+    return found * weights.stood if moved == "stood" else found
+
+
+def _middle(figure: Interval) -> float:
+    return (figure[0] + figure[1]) / 2
 
 
 def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:
@@ -62,7 +80,7 @@ def _may_mask(masker: Cause, cause: Cause) -> bool:
 
 
 def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:
-    """Number neighbours that cannot be told apart: one severity, scores within the margin, intervals that meet."""
+    """Number neighbours that cannot be told apart: scores within the margin, intervals that meet."""
     found: list[Cause] = []
     tie = 0
     for cause in causes:
@@ -76,8 +94,7 @@ def _with_ties(causes: Sequence[Cause], margin: float) -> tuple[Cause, ...]:
 
 
 def _tied(a: Cause, b: Cause, margin: float) -> bool:
-    alike = a.severity == b.severity and (a.moved == "stood") == (b.moved == "stood")
-    near = alike and abs(a.score - b.score) < margin
+    near = bool(a.severity) == bool(b.severity) and abs(a.score - b.score) < margin
     return near and a.confidence.low <= b.confidence.high and b.confidence.low <= a.confidence.high
 
 

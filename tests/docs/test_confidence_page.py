@@ -64,14 +64,23 @@ def test_the_impact_and_the_score_of_the_example_hold(page: str, ready: Expert) 
     known += [fact("op.latency.p99{operation=store} = 30ms"), fact("host.attainable.fsync_p50 = 1ms")]
     cause = concluded(ready, known)
     assert f"8 of 20 ms: {cause.impact.middle:.0%}".replace("%", " %") in " ".join(page.split())
-    assert f"84 % × 40 % = {cause.score:.2f}" in " ".join(page.split())
+    assert f"84 % × 40 % × 50 % = {cause.score:.2f}" in " ".join(page.split())
 
 
 def test_unknown_impact_ranks_by_its_middle(ready: Expert) -> None:
     known = [fact("wal.flush.p99 = 9ms"), fact("config.wal.sync_mode = immediate")]
     cause = concluded(ready, known)
     assert not cause.impact.known
-    assert cause.score == pytest.approx(cause.confidence.probability / 2)
+    assert cause.score == pytest.approx(cause.confidence.probability / 2 * cause.weight)
+
+
+def test_the_weights_of_the_page_are_those_of_the_rule_base(page: str, ready: Expert) -> None:
+    weights = ready.loaded.scales.weights
+    told = ", ".join(f"`{name}` {share:.0%}".replace("%", " %") for name, share in reversed(weights.severity.items()))
+    assert f"| {told} |" in page
+    assert f"{weights.slight:.0%}".replace("%", " %") + " where it is only just missed" in page
+    assert f"{weights.stood:.0%}".replace("%", " %") + " where it held just as well" in page
+    assert weights.full == 2, "the page says: missed twice over"
 
 
 def test_the_words_and_strengths_of_the_page_are_those_of_the_rule_base(page: str, ready: Expert) -> None:

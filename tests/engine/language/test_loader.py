@@ -171,7 +171,8 @@ def test_a_dialect_names_what_there_is(name: str, text: str, message: str) -> No
         (
             "inference",
             "certainty: {possible: 30%, likely: 60%, near-certain: 90%}\n"
-            "likelihood_ratio: {weak: 2, moderate: 5, strong: 20, decisive: 100}\ntie_margin: 1%",
+            "likelihood_ratio: {weak: 2, moderate: 5, strong: 20, decisive: 100}\ntie_margin: 1%\n"
+            "order: {severity: {info: 25%, warning: 50%, critical: 100%}, slight: 25%, full: 2, stood: 25%}",
             "1:1: the scales are given already",
         ),
     ],
@@ -184,11 +185,15 @@ def test_scales_must_have_every_word_within_reason() -> None:
     files = {name: data for name, data in BUILTIN.items() if "inference" not in name}
     text = "schema: engram-diagnose/inference/v1\ncertainty: {possible: 30%, likely: 160%}\n"
     text += "likelihood_ratio: {weak: 2, moderate: 5, strong: 20, decisive: 100}\ntie_margin: 1%\n"
+    text += "order: {severity: {info: 25%, warning: 150%, critical: 100%}, slight: 0, full: 1, stood: 25%}\n"
     with pytest.raises(RuleBaseError) as raised:
         load({**files, "i.yaml": text.encode()})
     assert [problem.message for problem in raised.value.problems] == [
         "certainty lacks 'near-certain'",
         "likely lies between 0 and 1",
+        "warning is above 0 and not above 1",
+        "slight is above 0 and not above 1",
+        "full is above 1 and not above 100",
     ]
 
 

@@ -33,6 +33,7 @@ schema: engram-diagnose/inference/v1
 certainty: {possible: 30%, likely: 60%, near-certain: 90%}
 likelihood_ratio: {weak: 2, moderate: 5, strong: 20, decisive: 100}
 tie_margin: 1%
+order: {severity: {info: 25%, warning: 50%, critical: 100%}, slight: 25%, full: 2, stood: 25%}
 """
 
 

@@ -31,6 +31,7 @@ schema: engram-diagnose/inference/v1
 certainty: {possible: 30%, likely: 60%, near-certain: 90%}
 likelihood_ratio: {weak: 2, moderate: 5, strong: 20, decisive: 100}
 tie_margin: 1%
+order: {severity: {info: 25%, warning: 50%, critical: 100%}, slight: 25%, full: 2, stood: 25%}
 """
 HEAD = "schema: engram-diagnose/rules/v1\npack: test\n"
 SYMPTOMS = """
@@ -82,16 +83,32 @@ def ids(causes: Sequence[Cause]) -> list[str]:
 # Order
 
 
-def test_the_severity_of_the_missed_target_comes_first() -> None:
-    """A sure cause of a warning stands below a doubtful one of a critical symptom; its own severity plays no part."""
+def test_the_severity_of_the_missed_target_leads() -> None:
+    """A sure cause of a warning stands below a likely one of a critical symptom; its own severity plays no part."""
     found = diagnosed(
         cause("sure", "a", when_true="near-certain", severity="critical"),
-        cause("doubtful", "b", when_true="possible", severity="info", explains="[symptom.down]"),
+        cause("likely", "b", severity="info", explains="[symptom.down]"),
         cause("idle", "c", when_true="near-certain", explains="[]"),
         cause("minor", "d", when_true="near-certain", explains="[symptom.odd]"),
     )
-    assert ids(found.causes) == ["doubtful", "sure", "minor", "idle"]
+    assert ids(found.causes) == ["likely", "sure", "minor", "idle"]
     assert [one.severity for one in found.causes] == ["critical", "warning", "info", ""]
+
+
+def test_a_guess_at_something_critical_does_not_stand_above_what_is_sure() -> None:
+    found = diagnosed(
+        cause("sure", "a", when_true="near-certain"),
+        cause("guess", "b", when_true="possible", explains="[symptom.down]"),
+    )
+    assert ids(found.causes) == ["sure", "guess"]
+    assert [one.score for one in found.causes] == pytest.approx([0.9 * 0.5 * 0.5, 0.3 * 0.5])
+
+
+def test_what_is_just_missed_counts_less_than_what_is_missed_by_far() -> None:
+    """Twice the target and more counts whole, the target itself a quarter, and between them by powers."""
+    on = cause("a", "a", when_true="near-certain", explains="[symptom.down]", impact=relief("100ms"))
+    scores = [diagnosed(on, told=facts(latency=latency)).causes[0].score for latency in (0.040, 0.020, 0.0141, 0.0101)]
+    assert scores == pytest.approx([0.9, 0.9, 0.9 * (0.25 + 0.75 * 0.4957), 0.9 * (0.25 + 0.75 * 0.01436)], rel=1e-3)
 
 
 def test_a_cause_has_the_worst_severity_of_what_it_explains() -> None:
@@ -107,11 +124,12 @@ def test_a_symptom_that_is_not_there_gives_no_severity() -> None:
 
 def test_then_confidence_times_impact() -> None:
     """60 % of all, 90 % of half, 90 % of what is not known (taken as half), 30 % of all: 0.6, 0.45, 0.45, 0.3."""
+    down = "[symptom.down]"
     found = diagnosed(
-        cause("possible", "a", when_true="possible", impact=relief("30ms")),
-        cause("half", "b", when_true="near-certain", impact=relief("10ms")),
-        cause("silent", "c", when_true="near-certain"),
-        cause("likely", "d", impact=relief("30ms")),
+        cause("possible", "a", when_true="possible", impact=relief("30ms"), explains=down),
+        cause("half", "b", when_true="near-certain", impact=relief("10ms"), explains=down),
+        cause("silent", "c", when_true="near-certain", explains=down),
+        cause("likely", "d", impact=relief("30ms"), explains=down),
     )
     assert ids(found.causes) == ["likely", "half", "silent", "possible"]
     assert [one.score for one in found.causes] == pytest.approx([0.6, 0.45, 0.45, 0.3])
@@ -152,10 +170,11 @@ def test_three_alike_are_one_tie_and_two_pairs_are_two() -> None:
 
 def test_scores_a_margin_apart_are_no_tie() -> None:
     """60 % of 20, 19.7 and 19.3 of 20 ms: 0.6, 0.591, 0.579; the margin is 0.01."""
+    down = "[symptom.down]"
     found = diagnosed(
-        cause("all", "a", impact=relief("20ms")),
-        cause("most", "b", impact=relief("19.7ms")),
-        cause("less", "c", impact=relief("19.3ms")),
+        cause("all", "a", impact=relief("20ms"), explains=down),
+        cause("most", "b", impact=relief("19.7ms"), explains=down),
+        cause("less", "c", impact=relief("19.3ms"), explains=down),
     )
     assert ids(found.causes) == ["all", "most", "less"]
     assert [one.tie for one in found.causes] == [1, 1, None]
