@@ -143,6 +143,24 @@ def _neighbours(host: Pair, process: Pair, sysconf: str) -> Mapping[Key, Found]:
     return {"cpu.neighbour_cores": max(0.0, host_cores - cores)}
 
 
+def _allowed(host: Pair, process: Pair, sysconf: str, status: str, topology: str) -> Mapping[Key, Found]:
+    """Those CPUs alone that the process may run on: how busy they are, and what others use of them."""
+    before, after = parse_stat(host.before), parse_stat(host.after)
+    names = [f"cpu{cpu}" for cpu in allowed_cpus(status, topology) if f"cpu{cpu}" in before.keys() & after.keys()]
+    if not names:
+        absent = Missing(Reason.SOURCE_ABSENT, "the CPUs that it may use are not known")
+        return {"cpu.allowed_busy_share": absent, "cpu.allowed_neighbour_cores": absent}
+    spent = [after[name].since(before[name]) for name in names]
+    busy, total = sum(times.busy for times in spent), sum(times.total for times in spent)
+    cores = process_cores(process, sysconf)
+    if isinstance(cores, Missing) or host.seconds <= 0:
+        others: float | Missing = cores
+    else:
+        used = (busy - sum(times.steal for times in spent)) / clock_ticks(sysconf) / host.seconds
+        others = max(0.0, used - cores)
+    return {"cpu.allowed_busy_share": share(busy, total, _NO_TIME), "cpu.allowed_neighbour_cores": others}
+
+
 def _frequency(tree: str) -> Mapping[Key, Found]:
     """Mean of the current frequency over the highest that the CPU says it reaches."""
     files = parse_tree(tree)
@@ -212,6 +230,13 @@ PROCESS_CPU: Final = (
         _neighbours,
         pairs=("/proc/stat", "/proc/PID/stat"),
         texts=("sysconf",),
+    ),
+    Recipe(
+        ("cpu.allowed_busy_share", "cpu.allowed_neighbour_cores"),
+        _allowed,
+        pairs=("/proc/stat", "/proc/PID/stat"),
+        texts=("sysconf", "/proc/PID/status"),
+        optional=("/sys/devices/system/cpu",),
     ),
 )
 """The server's share of them."""

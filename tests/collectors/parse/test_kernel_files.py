@@ -9,7 +9,7 @@ from engram_diagnose.collectors.capture.answer import Answer
 from engram_diagnose.collectors.capture.host import trim_cpuinfo
 from engram_diagnose.collectors.capture.process import sum_numa_maps
 from engram_diagnose.collectors.parse.cgroup import CGROUP, cpu_quota, memory_limit
-from engram_diagnose.collectors.parse.cpu import CPU, parse_stat
+from engram_diagnose.collectors.parse.cpu import CPU, PROCESS_CPU, parse_stat
 from engram_diagnose.collectors.parse.disk import DISK, parse_diskstats
 from engram_diagnose.collectors.parse.figures import UnparsedError
 from engram_diagnose.collectors.parse.host import HOST, parse_cache_size
@@ -67,6 +67,36 @@ def test_stolen_time_is_work_that_waited() -> None:
     facts = facts_from(CPU, {"/proc/stat": "cpu 0 0 0 0 0 0 0 0"}, {"/proc/stat": "cpu 50 0 0 25 0 0 0 25"})
     assert facts["cpu.host_busy_share"].value == (0.75, 0.75)
     assert facts["cpu.steal_share"].value == (0.25, 0.25)
+
+
+def process_of(ticks: int) -> str:
+    return f"113 (engram) S 1 0 0 0 -1 4194304 676 0 3 0 {ticks} 0 0 0 20 0 2 0 491 219525120 51406"
+
+
+def neighbours(allowed: str) -> dict[str, Fact]:
+    """A server that used one core's worth of CPUs 0 and 1, which were full, while CPUs 2 and 3 idled."""
+    after = "cpu 400 0 0 400\ncpu0 200 0 0 0\ncpu1 200 0 0 0\ncpu2 0 0 0 200\ncpu3 0 0 0 200\n"
+    common = {"sysconf": "CLK_TCK 100\n", "/proc/PID/status": f"Name:\tengram\nCpus_allowed_list:\t{allowed}\n"}
+    before = "".join(f"{name} 0 0 0 0\n" for name in ("cpu", "cpu0", "cpu1", "cpu2", "cpu3"))
+    return facts_from(
+        PROCESS_CPU,
+        common | {"/proc/stat": before, "/proc/PID/stat": process_of(0)},
+        {"/proc/stat": after, "/proc/PID/stat": process_of(200)},
+    )
+
+
+@pytest.mark.parametrize(("allowed", "busy", "others"), [("0-1", 1.0, 1.0), ("0-3", 0.5, 1.0), ("2-3", 0.0, 0.0)])
+def test_only_the_cpus_that_a_process_may_use_count_for_it(allowed: str, busy: float, others: float) -> None:
+    facts = neighbours(allowed)
+    assert facts["cpu.allowed_busy_share"].value == (busy, busy)
+    assert facts["cpu.allowed_neighbour_cores"].value == (others, others)
+    assert facts["cpu.neighbour_cores"].value == (1.0, 1.0)
+
+
+def test_cpus_that_are_not_told_apart_are_unknown_and_not_idle() -> None:
+    facts = neighbours("64-71")
+    assert reason(facts["cpu.allowed_busy_share"]) is Reason.SOURCE_ABSENT
+    assert reason(facts["cpu.allowed_neighbour_cores"]) is Reason.SOURCE_ABSENT
 
 
 @pytest.mark.parametrize(
