@@ -172,10 +172,13 @@ LIMITS: Final[Mapping[str, Mapping[str, Dimension]]] = {
         "least_families": NUMBER,
         "load_seconds": TIME,
         "warm_seconds": TIME,
+        "probe_seconds": TIME,
         "rate_noise": NUMBER,
         "case_seconds": TIME,
         "others_most": NUMBER,
         "memories": NUMBER,
+        "felt_slower": NUMBER,
+        "felt_missing": NUMBER,
     },
     "slow-queries": {
         "over": TIME,

@@ -49,7 +49,8 @@ class Label:
     What is known of one case.
 
     `causes` holds, for each thing that is wrong, the rules that name it rightly; none for a healthy server.
-    `true_besides` are rules that are neither right nor wrong here.
+    `true_besides` are rules that are neither right nor wrong here. `felt` are figures that clients measured: the name,
+    without the fault, and with it (seconds, or shares).
     """
 
     name: str
@@ -71,6 +72,7 @@ class Label:
     of: str = ""
     seed: int = 0
     version: str = ""
+    felt: tuple[tuple[str, float, float], ...] = ()
     right: frozenset[str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -103,6 +105,8 @@ def _document(label: Label) -> Json:
         "source": label.source, "version": label.version, "when": label.when,
         "bundle": {"file": label.bundle, "sha256": label.digest},
     }  # fmt: skip
+    if label.felt:
+        found["felt"] = [{"figure": name, "healthy": healthy, "sick": sick} for name, healthy, sick in label.felt]
     if load is not None:
         found["load"] = {"mix": dict(load.mix), "rate": load.rate, "connections": load.connections,
                          "seconds": load.seconds, "capacity": load.capacity}  # fmt: skip
@@ -155,4 +159,5 @@ def _label(found: Json) -> Label:
                                               load.get("capacity", 0.0)),
         noise=found.get("noise", ""), missing=tuple(found.get("missing", ())), of=found.get("of", ""),
         seed=found.get("seed", 0), version=found.get("version", ""),
+        felt=tuple((one["figure"], one["healthy"], one["sick"]) for one in found.get("felt", ())),
     )  # fmt: skip

@@ -6,6 +6,7 @@ A case that is there is not made again, and each is written whole, so that makin
 with later. The order goes round all faults before it repeats one: a corpus that was ended early is small, not lopsided.
 """
 
+import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -14,15 +15,18 @@ from typing import Final, Protocol
 from engram_diagnose import __version__
 from engram_diagnose.cases.corpus import Case, cases_in, is_kept, keep
 from engram_diagnose.cases.dropping import without
+from engram_diagnose.cases.felt import Felt
 from engram_diagnose.cases.label import HEALTHY, LAB, Host, Label, Loaded, Visible
 from engram_diagnose.collectors.bundle import content_digest
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.engine.facts.instant import iso
-from engram_diagnose.lab.faults import FAULTS, SEVERITIES, Fault, Hidden
+from engram_diagnose.lab.fault import SEVERITIES, Fault, Hidden
+from engram_diagnose.lab.faults import FAULTS
 
 Say = Callable[[str], None]
 _COUNTERS: Final = "perf"
-"""The collector of the CPU's own counters."""
+_COUNTED: Final = "stat"
+"""The collector of the CPU's own counters, and its answer that holds what was counted, by rounds."""
 
 
 _OTHERS: Final = FAULTS["noisy-neighbour"].right
@@ -56,8 +60,8 @@ class Planned:
 @dataclass(frozen=True, slots=True)
 class Collected:
     """
-    What came of staging a case: the bundle, what clients did, the CPU's name, what of it was not possible, and whether
-    others used the host meanwhile.
+    What came of staging a case: the bundle, what clients did, the CPU's name, what of it was not possible, whether
+    others used the host meanwhile, and what clients felt of the fault.
     """
 
     bundle: Bundle
@@ -67,6 +71,7 @@ class Collected:
     seed: int = 0
     impossible: tuple[str, ...] = ()
     disturbed: bool = False
+    felt: tuple[Felt, ...] = ()
 
 
 class Stage(Protocol):
@@ -176,6 +181,7 @@ def labelled(planned: Planned, collected: Collected) -> tuple[Label, Bundle]:
         missing=fault.hidden.metrics + (("process",) if fault.hidden.process else ()), seed=collected.seed,
         version=__version__,
         true_besides=_OTHERS if collected.disturbed else frozenset(),
+        felt=tuple((one.figure, one.healthy, one.sick) for one in collected.felt),
     )  # fmt: skip
     return label, bundle
 
@@ -192,6 +198,15 @@ def visibility(fault: Fault, bundle: Bundle) -> tuple[Visible, str]:
         return "yes", ""
     if fault.hidden != Hidden():
         return "untold", "some of what would show it was kept from those who look"
-    if fault.counters and not any(answer.answered for answer in bundle.of(_COUNTERS)):
+    if fault.counters and not _has_counters(bundle):
         return "no", "only the CPU's own counters show it, and there are none here"
     return "yes", ""
+
+
+def _has_counters(bundle: Bundle) -> bool:
+    """Whether the CPU's own counters were counted; a virtual machine often has none."""
+    bodies = [answer.body for answer in bundle.of(_COUNTERS) if answer.name == _COUNTED and answer.body]
+    try:
+        return any(json.loads(body).get("rounds") for body in bodies)
+    except (ValueError, AttributeError, RecursionError):
+        return False

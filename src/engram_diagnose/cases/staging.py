@@ -2,8 +2,10 @@
 Cases staged with the lab: started with the fault, loaded as the fault wants it, looked at meanwhile, ended.
 """
 
+import math
 import os
 import random
+import shutil
 import signal
 import time
 from collections.abc import Iterator, Mapping
@@ -13,18 +15,23 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from engram_diagnose.cases.felt import Felt, compared, figures_felt
 from engram_diagnose.cases.label import Loaded as LoadOf
-from engram_diagnose.cases.making import Collected, NotMadeError, Planned
+from engram_diagnose.cases.making import Collected, NotMadeError, Planned, parts_of
+from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.demo import carrying
 from engram_diagnose.demo.clients import LabClients, clients
 from engram_diagnose.demo.pace import Pace
 from engram_diagnose.demo.stage import CannotPlayError, Scene, healthy_config, lab, rooms, sick_config
 from engram_diagnose.engine.language.limits_reader import read_limits
 from engram_diagnose.engine.language.loader import Loaded
-from engram_diagnose.lab.faults import Surroundings, settings_of
+from engram_diagnose.lab.fault import Surroundings
+from engram_diagnose.lab.faults import settings_of
 from engram_diagnose.lab.process import LabProcess
 
 _CARRIED: Final = "carried.json"
+_RATE_STEP: Final = 1.1
+"""From one rate at which the healthy lab is measured to the next."""
 
 Json = Mapping[str, Any]
 
@@ -45,7 +52,7 @@ class LabStage:
         """Stage a case; raises `NotMadeError` where the lab cannot, or takes too long."""
         limits = read_limits(self.loaded.texts, "cases")
         pace = Pace(memories=round(limits["memories"]), settle_seconds=limits["warm_seconds"],
-                    look_seconds=limits["load_seconds"])  # fmt: skip
+                    look_seconds=limits["load_seconds"], probe_seconds=limits["probe_seconds"])  # fmt: skip
         try:
             with within(limits["case_seconds"]), rooms(self.base, pace) as here:
                 return _Staging(self, planned, pace, here, limits=limits).collected()
@@ -67,6 +74,7 @@ class _Staging:
         self._planned = planned
         self._here = here
         self._noise = limits["rate_noise"]
+        self._least = {"lower": limits["felt_slower"], "higher": limits["felt_missing"]}
         self._most_others = limits["others_most"] * len(os.sched_getaffinity(0))
         step = planned.fault.severity(planned.severity)
         changed = settings_of(step, cores=planned.cores, memories=pace.memories)
@@ -88,10 +96,46 @@ class _Staging:
                 others = Others(process.pid)
                 _, bundle = loading.watched(rate, scene.pace.look_seconds, told=self._planned.name)
                 busy = others.cores()
+        felt = self._felt(bundle, rate)
         load = LoadOf(dict(fault.load.mix), round(rate, 1), fault.load.connections, scene.pace.look_seconds,
                       round(carried, 1))  # fmt: skip
         told = f"the rate is {noise - 1:+.0%} off; others used {busy:.1f} of {os.cpu_count()} cores"
-        return Collected(bundle, load, _processor(), told, 1, disturbed=self._disturbed(busy))
+        return Collected(bundle, load, _processor(), told, 1, disturbed=self._disturbed(busy), felt=felt)
+
+    def _felt(self, bundle: Bundle, rate: float) -> tuple[Felt, ...]:
+        """
+        What clients feel of the fault; raises `NotMadeError` where that is nothing, of one of two: it could not be
+        diagnosed.
+        """
+        sick = figures_felt(bundle, self._planned.fault.breaches)
+        felt = compared(self._healthy_figures(rate), sick, self._stage.loaded.catalogue) if sick else ()
+        for part in parts_of(self._planned.fault):
+            own = [one for one in felt if one.figure in part.breaches]
+            if own and not any(one.harms(self._least[one.better]) for one in own):
+                raise NotMadeError(f"nobody feels {part.name} here: {own[0]}")
+        return felt
+
+    def _healthy_figures(self, rate: float) -> dict[str, float]:
+        """The figures that the fault is to breach, of the healthy lab under no lighter a load; measured once."""
+        scene, load = self._scene, self._planned.fault.load
+        step = _RATE_STEP ** math.ceil(math.log(rate) / math.log(_RATE_STEP))
+        key = ";".join((carrying.key_of(load.mix, memories=scene.pace.memories, cores=scene.cores, model=_processor()),
+                        f"{load.connections}", f"{load.skew:g}", f"{step:.0f}"))  # fmt: skip
+        path, names = self._here.base / _CARRIED, self._planned.fault.breaches
+        found = {name: value for name in names if (value := carrying.kept(path, f"{key};{name}")) is not None}
+        if len(found) == len(names):
+            return found
+        with (
+            self._lab(self._config, 0, healthy=True) as (process, _),
+            beside(scene.cores),
+            self._clients(process) as loading,
+        ):
+            loading.offer(step, scene.pace.settle_seconds, told="the healthy lab")
+            _, bundle = loading.watched(step, scene.pace.look_seconds, told="the healthy lab")
+        found = figures_felt(bundle, names)
+        for name, value in found.items():
+            carrying.keep(path, f"{key};{name}", value)
+        return found
 
     def _disturbed(self, others: float) -> bool:
         """Whether others used the host beyond what was planted; raises `NotMadeError` where that is not allowed."""
@@ -126,8 +170,12 @@ class _Staging:
         scene = self._scene
         around = Surroundings() if healthy else scene.severity.around
         environment = {} if healthy else scene.environment
-        with lab(self._here, scene, config, around=around, memory=memory, environment=environment) as (process, ground):
-            yield process, tuple(map(str, ground.impossible))
+        try:
+            started = lab(self._here, scene, config, around=around, memory=memory, environment=environment)
+            with started as (process, ground):
+                yield process, tuple(map(str, ground.impossible))
+        finally:  # what this one was told to store is not the next one's
+            shutil.rmtree(self._here.data, ignore_errors=True)
 
     @contextmanager
     def _clients(self, process: LabProcess) -> Iterator[LabClients]:

@@ -53,7 +53,7 @@ def kept(path: Path, key: str) -> float | None:
 
 def keep(path: Path, key: str, rate: float) -> None:
     """Remember a figure; where that cannot be written it is found again the next time."""
-    text = json.dumps(_all(path) | {key: round(rate, 1)}, indent=1, sort_keys=True)
+    text = json.dumps(_all(path) | {key: float(f"{rate:.6g}")}, indent=1, sort_keys=True)
     try:
         write_whole(path, text.encode() + b"\n")
     except (OSError, ValueError):

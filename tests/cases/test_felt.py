@@ -1,0 +1,63 @@
+"""What clients feel of a fault, beside the healthy lab: what is a case and what is none."""
+
+import json
+
+import pytest
+
+from engram_diagnose.cases.felt import Felt, compared, figures_felt
+from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.lab.faults import FAULTS
+from engram_diagnose.lab.single_faults import QUALITY, RECALL_P99, STORE_P99
+from engram_diagnose.rulebase import load_rules
+
+CATALOGUE = load_rules(thorough=False).catalogue
+
+
+def bundle(*, recall: float = 0.012, quality: float | None = None) -> Bundle:
+    """What clients of a lab tell: recalls of a P99 in seconds, stores of 3 ms, and the share of neighbours found."""
+    entries = [
+        {"operation": name, "space": "default", "sent": 1000, "ok": 1000, "failed": 0, "rate": 100.0,
+         "quantiles": {"p50": p99 / 4, "p99": p99}, "mean": p99 / 3}
+        for name, p99 in (("recall", recall), ("store", 0.003))
+    ]  # fmt: skip
+    record = {"schema": "engram-diagnose/client-load/v1", "seconds": 12.0, "offered_rate": 200.0, "served_share": 1.0,
+              "connections": 8, "burst": False, "operations": entries}  # fmt: skip
+    if quality is not None:
+        record["recall_quality"] = {"recall_at_k": quality, "k": 10, "queries": 150, "space": "bench-quality"}
+    answer = Answer("bench", "load", 1.7e9, "id", json.dumps(record))
+    return Bundle(tool="test", time=1.7e9, answers=(answer,))
+
+
+def test_figures_are_those_of_the_clients() -> None:
+    found = figures_felt(bundle(quality=0.91), (RECALL_P99, STORE_P99, QUALITY, "op.latency.p99{operation=activation}"))
+    assert found == pytest.approx({RECALL_P99: 0.012, STORE_P99: 0.003, QUALITY: 0.91})
+
+
+def test_a_fault_is_felt_that_is_slower_and_misses_its_target() -> None:
+    (felt,) = compared({RECALL_P99: 0.004}, {RECALL_P99: 0.030}, CATALOGUE)
+    assert (felt.target, felt.better) == (0.010, "lower")
+    assert felt.harms(0.2)
+    assert str(felt) == f"{RECALL_P99} is 30.0 ms, and 4.0 ms without the fault"
+
+
+@pytest.mark.parametrize(("healthy", "sick"), [(0.004, 0.009), (0.050, 0.055), (0.030, 0.004)])
+def test_what_keeps_its_target_or_is_as_slow_without_the_fault_is_not_felt(healthy: float, sick: float) -> None:
+    (felt,) = compared({RECALL_P99: healthy}, {RECALL_P99: sick}, CATALOGUE)
+    assert not felt.harms(0.2)
+
+
+def test_of_a_share_less_is_worse() -> None:
+    (felt,) = compared({QUALITY: 0.99}, {QUALITY: 0.80}, CATALOGUE)
+    assert (felt.better, felt.harms(0.05), felt.harms(0.25)) == ("higher", True, False)
+    assert str(felt) == f"{QUALITY} is 80.0%, and 99.0% without the fault"
+    assert not Felt(QUALITY, 0.80, 0.99, better="higher").harms(0.05)
+
+
+def test_a_figure_that_one_side_lacks_is_not_compared() -> None:
+    assert compared({RECALL_P99: 0.004}, {STORE_P99: 0.030}, CATALOGUE) == ()
+
+
+def test_every_fault_breaches_something_that_clients_can_feel() -> None:
+    assert all(fault.breaches for fault in FAULTS.values() if not fault.healthy)
+    assert not any(fault.breaches for fault in FAULTS.values() if fault.healthy)
