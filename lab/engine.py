@@ -246,6 +246,10 @@ class Engine:
             recovery_seconds=self._recovery_seconds,
         )
 
+    def tick(self) -> None:
+        """A second has gone by: what is averaged over time begins anew, so that figures tell of the last second."""
+        self._occupation.shares(self._world)
+
     # Threads
 
     def _start_threads(self) -> None:

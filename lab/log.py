@@ -79,6 +79,7 @@ def open_log(
     ring = np.zeros(size, np.uint8)
     limits, state = np.zeros(loops.LIMITS, np.int64), np.zeros(loops.STATE, np.int64)
     limits[loops.RING] = size
+    limits[loops.BUFFER] = int(buffer_mb * _MEBIBYTE)
     limits[loops.IS_IMMEDIATE] = is_immediate
     limits[loops.INTERVAL_NS] = max(0, int(flush_interval_ms * 1e6))
     limits[loops.SEGMENT] = max(loops.BLOCK, int(segment_mb * _MEBIBYTE))

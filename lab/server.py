@@ -155,9 +155,10 @@ class Front:
         return _BROKEN
 
     def _sweep(self) -> None:
-        """Once a second: clients that send, read or stay too slowly are shown out."""
+        """Once a second: clients that send, read or stay too slowly are shown out, and averages begin anew."""
         if self._loop is None:
             return
+        self.api.engine.tick()
         now = self._loop.time()
         for connection in list(self.connections):
             connection.check(now)

@@ -111,7 +111,7 @@ _NUMBER: Final = "a number"
 _SWITCH: Final = "true or false"
 _TEXT: Final = "text"
 _LIST: Final = "a list of whole numbers"
-_SMALLEST_MB: Final = 4 / 1024
+_SMALLEST_MB: Final = 0.5 / 1024
 """A page: no buffer, tier or segment is smaller."""
 
 _KEYS: Final = (

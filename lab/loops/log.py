@@ -1,8 +1,8 @@
 """
 The write-ahead log: threads append records to a ring in memory, and one thread brings them to the disk.
 
-In *batch* mode it writes what there is when the flush interval is over or the ring has no room for the next record, and
-an append is answered before. In *immediate* mode each record is a write of its own, of whole blocks of 4 KiB, the last
+In *batch* mode it writes what there is when the flush interval is over or the buffer has no room for the next record,
+and an append is answered before. In *immediate* mode each record is a write of its own, of whole blocks of 4 KiB, the last
 one again and again until it is full, each followed by an fdatasync; whoever stored it waits for that.
 
 A record is: CRC-32 of the rest, length of the payload, sequence (from 1, none left out in what was answered), payload,
@@ -56,8 +56,12 @@ INTERVAL_NS: Final = 2
 SEGMENT: Final = 3
 DELAY_NS: Final = 4
 FOLDER: Final = 5
+BUFFER: Final = 6
 LIMITS: Final = 8
-"""What stays as it is: bytes of the ring, the mode, the flush interval, bytes of a segment, a delay, the folder."""
+"""
+What stays as it is: bytes of the ring, the mode, the flush interval, bytes of a segment, a delay, the folder, and bytes
+that may wait in the ring, where those are fewer: a single record may always.
+"""
 
 HEAD: Final = 0
 TAIL: Final = 1
@@ -255,7 +259,8 @@ def _take_with_room(log: Any, size: Any) -> Any:
         done = load_atomic(log.words, DONE * STRIDE)
         take(log.words, LOCK)
         error = np.int64(log.state[ERROR]) if log.limits[IS_IMMEDIATE] == 0 else np.int64(0)
-        if error == 0 and log.state[HEAD] - log.state[TAIL] + size <= log.limits[RING]:
+        waiting = log.state[HEAD] - log.state[TAIL]
+        if error == 0 and waiting + size <= log.limits[RING] and (waiting == 0 or waiting + size <= log.limits[BUFFER]):
             return np.int64(0)
         if began == 0:
             began = nanoseconds()

@@ -18,7 +18,7 @@ from engram_diagnose.kernels.loops.hnsw_sketches import _encode
 from engram_diagnose.kernels.loops.similarity import _by_tiles_8, _by_tiles_16
 from engram_diagnose.lab.loops import world as at
 from engram_diagnose.lab.loops.native import copy_items
-from engram_diagnose.lab.loops.tiers import HOT, UNKNOWN, prefetch_node, visit
+from engram_diagnose.lab.loops.tiers import HOT, UNKNOWN, gather, prefetch_node
 from engram_diagnose.lab.loops.world import graph_of
 
 _ROWS: Final = 8
@@ -72,14 +72,14 @@ def seeds_of(world: Any, scratch: Any, desk: Any, space: Any, limit: Any) -> Any
 
 
 @inlined
-def spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: Any, is_bounded: Any) -> Any:
+def spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: Any, is_activation: Any) -> Any:
     """
     Visit the desk's order and what its memories are linked to, hop by hop; the best are on the desk, how many.
 
-    A recall takes a single hop, to all that the seeds are linked to. An activation, which `is_bounded`, takes as many
-    as are set, from each memory to as many others as its tier's budget says.
+    A recall takes no hop: it compares what the index found. An activation takes as many as are set, from each memory to
+    as many others as its tier's budget says.
     """
-    hops = world.settings[_DEPTH] if is_bounded else 1
+    hops = world.settings[_DEPTH] if is_activation else 0
     settings, tiers = world.settings, world.tiers
     graph = graph_of(world, space)
     low = world.spaces[space, _BASE]
@@ -102,21 +102,20 @@ def spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: An
             if ahead and place + ahead < last:
                 prefetch_node(tiers, low + order[place + ahead])
             node = np.int64(order[place])
-            tier = visit(tiers, low + node, desk.node, worker)
+            tier = gather(tiers, low + node, desk.node, worker, desk.tiles, gathered)
             if tier == UNKNOWN:
                 continue
             visits += 1
             hits += tier == HOT
             desk.batch[gathered] = node
-            _gather(desk, gathered)
             gathered += 1
             if gathered == batch:
-                best = _compare(world, desk, worker, gathered, best, limit)
+                best = _compare(world, desk, worker, gathered, best, limit, is_activation)
                 gathered = 0
             if hop < hops:
                 row = graph.bottom[node]
                 links = np.int64(row[0])
-                wanted = settings[_BUDGET + tier] if is_bounded else links
+                wanted = settings[_BUDGET + tier]
                 for link in range(1, links + 1):
                     if wanted == 0 or last == _MOST_VISITS:
                         break
@@ -128,11 +127,11 @@ def spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: An
                         wanted -= 1
         first, end = end, last
     if gathered:
-        best = _compare(world, desk, worker, gathered, best, limit)
+        best = _compare(world, desk, worker, gathered, best, limit, is_activation)
     # Sums that nobody decides by: what two workers add at once may count once.
     world.spaces[space, _VISITS] += visits
     world.spaces[space, _HITS] += hits
-    if is_bounded:
+    if is_activation:
         world.spaces[space, at.SPREAD_VISITS] += visits
         world.spaces[space, at.SPREADS] += 1
         world.spaces[space, at.HOPS] += reached
@@ -140,16 +139,7 @@ def spread(world: Any, desk: Any, worker: Any, space: Any, seeds: Any, limit: An
 
 
 @inlined
-def _gather(desk: Any, place: Any) -> None:
-    """Put the desk's node into its place of the tiles, eight floats at a time."""
-    to = (place // _ROWS) * _GROUP + (place % _ROWS) * _LANES
-    node, tiles = desk.node, desk.tiles
-    for tile in range(_TILES):
-        copy_items(tiles, to + tile * _TILE, node, tile * _LANES, 8)
-
-
-@inlined
-def _compare(world: Any, desk: Any, worker: Any, count: Any, best: Any, limit: Any) -> Any:
+def _compare(world: Any, desk: Any, worker: Any, count: Any, best: Any, limit: Any, is_activation: Any) -> Any:
     """The similarities of what was gathered, and the best of them onto the desk."""
     began = nanoseconds()
     groups = (count + _ROWS - 1) // _ROWS
@@ -163,8 +153,9 @@ def _compare(world: Any, desk: Any, worker: Any, count: Any, best: Any, limit: A
     counts = world.counts[worker]
     counts[_SIMILAR_NS] += nanoseconds() - began
     counts[_SIMILARITIES] += count
-    counts[_BATCHES] += 1
-    counts[_BATCHED] += count
+    if is_activation:
+        counts[_BATCHES] += 1
+        counts[_BATCHED] += count
     for one in range(count):
         best = offer(desk, desk.batch[one], desk.products[one], best, limit)
     return best

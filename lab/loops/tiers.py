@@ -31,6 +31,10 @@ BLOCK: Final = 64
 BLOCK_BYTES: Final = BLOCK * 4 + DIMENSIONS * BLOCK
 _SCALES: Final = BLOCK_BYTES // 4
 _MOST_CODE: Final = 127
+_LANES: Final = 8
+_TILE: Final = _LANES * _LANES
+_TILES: Final = DIMENSIONS // _LANES
+_GROUP: Final = _TILES * _TILE
 
 HOT: Final = 0
 WARM: Final = 1
@@ -151,6 +155,16 @@ def visit(tiers: Any, row: Any, out: Any, worker: Any) -> Any:
 
     Gives the tier it was found in, or `UNKNOWN`, which leaves `out` as it was. `worker` is the thread's own number.
     """
+    return gather(tiers, row, out, worker, out, -1)
+
+
+@inlined
+def gather(tiers: Any, row: Any, out: Any, worker: Any, tiles: Any, place: Any) -> Any:
+    """
+    `visit`, with the embedding also at a place (from 0 on; none below) of `tiles` (96 x 8 x 8 float32 each).
+
+    The lock of the shard is held until the node was read, as by whoever holds a reference into a map of locked shards.
+    """
     limits, row = tiers.limits, np.int64(row)
     if row < 0 or row >= limits[ROWS] or len(out) < DIMENSIONS or worker < 0 or worker >= limits[WORKERS]:
         return UNKNOWN
@@ -168,8 +182,11 @@ def visit(tiers: Any, row: Any, out: Any, worker: Any) -> Any:
         tiers.hot[slot * NODE + 1] += np.float32(1)
     else:
         tier = _missed(tiers, shard, row, out, counted)
-    if tier >= 0 and tiers.touches[row] < _MOST_TOUCHES:
-        tiers.touches[row] += np.uint16(1)
+    if tier >= 0:
+        if place >= 0:
+            _into_tiles(tiles, place, out)
+        if tiers.touches[row] < _MOST_TOUCHES:
+            tiers.touches[row] += np.uint16(1)
     release(tiers.locks, shard)
     if tier < 0:
         tiers.figures[counted + UNKNOWNS] += 1
@@ -179,6 +196,14 @@ def visit(tiers: Any, row: Any, out: Any, worker: Any) -> Any:
     if sampled:
         _sample(tiers, counted, tier, nanoseconds() - started)
     return tier
+
+
+@inlined
+def _into_tiles(tiles: Any, place: Any, values: Any) -> None:
+    """Put an embedding into its place of the tiles, eight floats at a time."""
+    to = (place // _LANES) * _GROUP + (place % _LANES) * _LANES
+    for tile in range(_TILES):
+        copy_items(tiles, to + tile * _TILE, values, tile * _LANES, 8)
 
 
 @loop

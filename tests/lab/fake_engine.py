@@ -45,6 +45,7 @@ class FakeEngine:
     answers: list[FakeAnswer] = field(default_factory=list)
     done: dict[tuple[str, str], int] = field(default_factory=dict)
     stopped: bool = False
+    ticks: int = 0
 
     def __post_init__(self) -> None:
         self.event = os.eventfd(0, os.EFD_NONBLOCK)
@@ -94,6 +95,9 @@ class FakeEngine:
 
     def tier_counts(self, space: str | None) -> tuple[int, int, int]:
         return sum(len(there) for name, there in self.stored.items() if space in (None, name)), 2, 1
+
+    def tick(self) -> None:
+        self.ticks += 1
 
     def figures(self) -> Figures:
         return figures(self.done, {name: len(there) for name, there in self.stored.items()})

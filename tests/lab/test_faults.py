@@ -6,17 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from engram_diagnose.lab.faults import (
-    FAULTS,
-    SEVERITIES,
-    Fault,
-    NoSuchFaultError,
-    Scaled,
-    Surroundings,
-    environment_of,
-    fault_named,
-    settings_of,
-)
+from engram_diagnose.lab.fault import SEVERITIES, Fault, NoSuchFaultError, Scaled, Surroundings
+from engram_diagnose.lab.faults import FAULTS, environment_of, fault_named, settings_of
 from engram_diagnose.lab.host import Host
 from engram_diagnose.lab.settings import key_names, parse_settings
 from engram_diagnose.rulebase import load_rules

@@ -27,7 +27,7 @@ from engram_diagnose.collectors.gather import Request
 from engram_diagnose.demo.stage import CannotPlayError, Scene
 from engram_diagnose.engine.language.limits_reader import read_limits
 from engram_diagnose.engine.language.loader import Loaded
-from engram_diagnose.lab.faults import Load
+from engram_diagnose.lab.fault import Load
 from engram_diagnose.lab.preload import texts as preloaded
 from engram_diagnose.lab.process import LabProcess
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
-from engram_diagnose.lab.faults import Fault
+from engram_diagnose.lab.fault import Fault
 
 Json = Mapping[str, Any]
 _TOP: Final = 3

@@ -32,7 +32,7 @@ from engram_diagnose.engine.diagnosis import Expert, expert
 from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.language.comparison_reader import read_comparison
 from engram_diagnose.engine.language.loader import Loaded
-from engram_diagnose.lab.faults import Surroundings
+from engram_diagnose.lab.fault import Surroundings
 from engram_diagnose.lab.process import LabProcess
 from engram_diagnose.patch.apply import AppliedFile
 from engram_diagnose.rulebase import load_rules

@@ -13,7 +13,8 @@ from typing import Any, Final, Protocol
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.demo.pace import Pace
 from engram_diagnose.lab.cgroups import Limits, device_of
-from engram_diagnose.lab.faults import Fault, Severity, Surroundings, Value, environment_of, settings_of
+from engram_diagnose.lab.fault import Fault, Severity, Surroundings, Value
+from engram_diagnose.lab.faults import environment_of, settings_of
 from engram_diagnose.lab.host import read_host
 from engram_diagnose.lab.planting import Ground, planted, scratch_kept_clean
 from engram_diagnose.lab.process import LabError, LabProcess

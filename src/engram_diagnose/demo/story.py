@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from engram_diagnose.demo.outcome import Known, changes_of, confident, position
 from engram_diagnose.demo.telling import Teller
-from engram_diagnose.lab.faults import FAULTS, Fault, Surroundings
+from engram_diagnose.lab.fault import Fault, Surroundings
+from engram_diagnose.lab.faults import FAULTS
 
 Json = Mapping[str, Any]
 _SHOWN: Final = 3

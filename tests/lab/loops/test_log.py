@@ -171,6 +171,17 @@ def test_an_append_waits_while_the_ring_is_full_and_is_flushed_before_the_interv
     assert len(list(lab.records(tmp_path))) == 100
 
 
+def test_a_buffer_smaller_than_the_ring_is_full_when_it_holds_so_much(tmp_path: Path) -> None:
+    """A KiB has room for four records of 200 bytes with their headers, so each fifth waits for a flush."""
+    log = opened(tmp_path, buffer_mb=1 / 1024, flush_interval_ms=60_000)
+    with running(log):
+        assert append_many(log, 0, 100, 200, 200) == (100, 0)
+        counted = lab.figures(log)
+    assert 20 <= counted.flushes <= 25
+    assert counted.waited >= 20
+    assert len(list(lab.records(tmp_path))) == 100
+
+
 def test_what_goes_to_several_segments_is_flushed_at_once(tmp_path: Path) -> None:
     log = opened(tmp_path, buffer_mb=0.1, segment_mb=0.02, flush_interval_ms=600_000)
     with running(log):

@@ -11,6 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from engram_diagnose.kernels.loops.compiled import loop
+from engram_diagnose.kernels.loops.similarity import in_tiles
 from engram_diagnose.lab import tiers as lab
 from engram_diagnose.lab.loops import tiers as loops
 from engram_diagnose.lab.loops.tiers import COLD, DIMENSIONS, HOT, UNKNOWN, WARM, Tiers
@@ -24,6 +25,12 @@ VERSIONS = 8
 def visit(tiers: Any, row: Any, out: Any, worker: Any) -> Any:
     loops.prefetch_node(tiers, row)
     return loops.visit(tiers, row, out, worker)
+
+
+@loop
+def gather_all(tiers: Any, rows: Any, out: Any, tiles: Any) -> None:
+    for place in range(len(rows)):
+        loops.gather(tiers, rows[place], out, 0, tiles, place)
 
 
 @loop
@@ -119,6 +126,21 @@ def test_what_was_stored_is_found_as_it_was_in_the_hot_and_the_warm_tier(made: C
         assert loops.peek(tiers, row, out) == (HOT if tiers.states[row] == 1 + HOT else WARM)
         assert np.array_equal(out, random_vector(row))
     assert min(lab.memories(tiers)[:2]) > 300
+
+
+def test_what_is_gathered_lies_in_tiles_as_similarities_want_it(made: Callable[..., Tiers]) -> None:
+    """Ten rows fill a tile of eight and begin another, from whichever tier they come."""
+    tiers = made(warm_mb=4)
+    for row in range(400):
+        loops.admit(tiers, row, random_vector(row))
+    rows = np.array([0, 399, 7, 8, 250, 3, 390, 391, 100, 42])
+    tiles, out = np.zeros(2 * 8 * DIMENSIONS, np.float32), np.zeros(DIMENSIONS, np.float32)
+    before = lab.counted(tiers).hits
+    gather_all(tiers, rows, out, tiles)
+    wanted = np.zeros((16, DIMENSIONS), np.float32)
+    wanted[: len(rows)] = [random_vector(int(row)) for row in rows]
+    assert np.array_equal(tiles, in_tiles(wanted).reshape(-1))
+    assert sum(lab.counted(tiers).hits) - sum(before) == len(rows)
 
 
 def test_what_is_cold_is_found_within_half_a_step_of_its_scale(made: Callable[..., Tiers]) -> None:
