@@ -5,8 +5,9 @@ Runs the benchmarks and prints each figure beside a yardstick of the same run.
     python benchmarks/run.py [NAME ...] [--json] [--quick] [--check]
 
 NAME is one of inference, loading, process, editing, webhook, metrics, collecting; all of them by default. soak,
-kernels, index, a_a, load_generator and load_memory take minutes, and run when they are named. `--quick` shows in
-seconds that they work; its figures mean little. With `--check` the exit code is 1 when a bar is missed.
+kernels, index, a_a, load_generator, load_memory, lab_scaling and advice take minutes, and run when they are named.
+`--quick` shows in seconds that they work; its figures mean little. With `--check` the exit code is 1 when a bar is
+missed.
 """
 
 import argparse
@@ -17,7 +18,7 @@ from collections.abc import Sequence
 from outcome import Outcome, as_json, as_table
 
 BENCHMARKS = ("inference", "loading", "process", "editing", "webhook", "metrics", "collecting")
-BY_NAME = ("soak", "kernels", "index", "a_a", "load_generator", "load_memory")
+BY_NAME = ("soak", "kernels", "index", "a_a", "load_generator", "load_memory", "lab_scaling", "advice")
 """What takes minutes, and runs when it is asked for."""
 
 

@@ -24,8 +24,8 @@ _CLUSTERS: Final = 2
 _WITHIN: Final = 2.0
 """
 How far memories lie from the middle of their cluster, a unit vector: so far that a search that is too narrow, or an
-index with too few links, misses some. Of 1,500, M = 16 with ef_search of 10, 20, 50 and 100 finds 73, 83, 96 and 99.5 %,
-and with 100 M = 6 finds 86 % and M = 4 71 %; where neighbours lie close together all of these find nearly all.
+index with too few links, misses some. Of 1,500, M = 16 with ef_search of 10, 20, 50 and 100 finds 73, 83, 96 and
+99.5 %, and with 100 M = 6 finds 86 % and M = 4 71 %; where neighbours lie close together all of these find nearly all.
 """
 _QUERY_OFF: Final = 1.0
 """How far a query lies from the memory that it is made of."""

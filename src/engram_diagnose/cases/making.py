@@ -15,10 +15,10 @@ from typing import Final, Protocol
 from engram_diagnose import __version__
 from engram_diagnose.cases.corpus import Case, cases_in, is_kept, keep
 from engram_diagnose.cases.dropping import without
-from engram_diagnose.cases.felt import Felt
 from engram_diagnose.cases.label import HEALTHY, LAB, Host, Label, Loaded, Visible
 from engram_diagnose.collectors.bundle import content_digest
 from engram_diagnose.collectors.bundle_format import Bundle
+from engram_diagnose.demo.felt import Felt
 from engram_diagnose.engine.facts.instant import iso
 from engram_diagnose.lab.fault import SEVERITIES, Fault, Hidden
 from engram_diagnose.lab.faults import FAULTS

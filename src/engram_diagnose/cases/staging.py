@@ -15,12 +15,12 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
-from engram_diagnose.cases.felt import Felt, compared, figures_felt
 from engram_diagnose.cases.label import Loaded as LoadOf
 from engram_diagnose.cases.making import Collected, NotMadeError, Planned, parts_of
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.demo import carrying
 from engram_diagnose.demo.clients import LabClients, clients
+from engram_diagnose.demo.felt import Felt, compared, figures_felt
 from engram_diagnose.demo.pace import Pace
 from engram_diagnose.demo.stage import CannotPlayError, Scene, healthy_config, lab, rooms, sick_config
 from engram_diagnose.engine.language.limits_reader import read_limits

@@ -18,7 +18,8 @@ class Known:
     """
     What is known so far; filled as the demo goes on, so that Ctrl-C at any moment can tell it.
 
-    `before` and `after` are diagnosis documents, `advice` the patch's document, `comparison` that of a verification.
+    `before` and `after` are diagnosis documents, `advice` the patch's document, `comparison` that of a verification;
+    `felt` and `felt_after` are the figures that the fault is to breach, as clients measured them at both looks.
     `impossible` says what of the fault could not be planted on this machine.
     """
 
@@ -30,6 +31,8 @@ class Known:
     after: Json | None = None
     comparison: Json | None = None
     runs: list[Json] = field(default_factory=list)
+    felt: Mapping[str, float] = field(default_factory=dict)
+    felt_after: Mapping[str, float] = field(default_factory=dict)
 
     @property
     def first(self) -> str:

@@ -15,6 +15,7 @@ from engram_diagnose.bench.comparing import Turns, compared, interleave
 from engram_diagnose.collectors.bundle import write_bundle
 from engram_diagnose.collectors.bundle_format import Bundle, BundleError
 from engram_diagnose.demo import carrying, story
+from engram_diagnose.demo.felt import figures_felt
 from engram_diagnose.demo.outcome import Known
 from engram_diagnose.demo.stage import (
     Clients,
@@ -142,6 +143,7 @@ class _Play:
         self._tell.chapter("Ask what is wrong")
         found = self._tuned(bundle, process.config_path)
         self._known.before = document(found.diagnosis)
+        self._known.felt = figures_felt(bundle, self._scene.fault.breaches)
         self._keep(bundle)
         story.diagnosed(self._tell, self._known.before)
         story.judged(self._tell, self._known)
@@ -189,6 +191,7 @@ class _Play:
         run, bundle = self._look(clients, rate, told="the mended lab")
         story.measured(tell, "clients", run)
         self._known.after = document(self._tuned(bundle, process.config_path).diagnosis)
+        self._known.felt_after = figures_felt(bundle, self._scene.fault.breaches)
         story.finished(tell, self._known)
         tell.chapter("Compare, by turns")
         self._compare(process, clients, rate, {"before": sick, "after": mended})

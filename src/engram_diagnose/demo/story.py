@@ -9,6 +9,7 @@ from engram_diagnose.demo.outcome import Known, changes_of, confident, position
 from engram_diagnose.demo.telling import Teller
 from engram_diagnose.lab.fault import Fault, Surroundings
 from engram_diagnose.lab.faults import FAULTS
+from engram_diagnose.lab.single_faults import QUALITY
 
 Json = Mapping[str, Any]
 _SHOWN: Final = 3
@@ -163,6 +164,13 @@ def finished(tell: Teller, known: Known) -> None:
         gone = "no longer found" if known.gone else "still found"
         tell.tell(
             ("cause     ", "label"), (f"What was planted is {gone}.", "good" if known.gone else "warning"), hang=10
+        )
+    if QUALITY in known.felt and QUALITY in known.felt_after:
+        share, after = known.felt[QUALITY], known.felt_after[QUALITY]
+        tell.tell(
+            ("found     ", "label"),
+            (f"Of ten true neighbours recalls found {share * 10:.1f} before, and find {after * 10:.1f} now.", ""),
+            hang=10,
         )
     for sentence in compared(known):
         tell.tell(("measured  ", "label"), (sentence, ""), hang=10)

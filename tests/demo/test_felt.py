@@ -4,9 +4,9 @@ import json
 
 import pytest
 
-from engram_diagnose.cases.felt import Felt, compared, figures_felt
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.demo.felt import Felt, compared, figures_felt
 from engram_diagnose.lab.faults import FAULTS
 from engram_diagnose.lab.single_faults import QUALITY, RECALL_P99, STORE_P99
 from engram_diagnose.rulebase import load_rules
