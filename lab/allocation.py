@@ -22,6 +22,7 @@ from engram_diagnose.lab.loops.embed import word_vectors
 from engram_diagnose.lab.loops.locks import new_words
 from engram_diagnose.lab.loops.log import MOST_PAYLOAD
 from engram_diagnose.lab.loops.rings import RINGS, TICKETS, Rings
+from engram_diagnose.lab.loops.tiers import Tiers
 from engram_diagnose.lab.loops.world import Desk, World
 from engram_diagnose.lab.settings import Settings
 from engram_diagnose.lab.tiers import Thresholds, new_tiers
@@ -57,36 +58,10 @@ def new_world(
     """
     links, workers = settings.hnsw_index_m, workers_of(settings)
     file, pages = _vectors_file(folder / "vectors")
-    spaces = np.zeros((at.SPACES, at.SPACE_FIELDS), np.int64)
-    base = above = 0
-    for space in range(at.SPACES):
-        rows = at.FIRST_ROWS if space == 0 else at.SPACE_ROWS
-        spaces[space, (at.BASE, at.ROWS, at.ABOVE, at.ABOVE_ROWS)] = base, rows, above, rows_above(rows, links)
-        base, above = base + rows, above + rows_above(rows, links)
-    states = np.zeros((at.SPACES, hnsw.STATE), np.int64)
-    states[:, hnsw.METRIC] = _kind(settings)
-    states[:, hnsw.SEED] = 1
-    states[:, hnsw.DIMENSIONS] = at.DIMENSIONS
-    states[:, hnsw.CONSTRUCTION] = settings.hnsw_index_ef_construction
-    upkeep = np.zeros(at.UPKEEP, np.int64)
+    spaces, rows, above = _spaces(links)
     world = World(
         rings=rings,
-        tiers=new_tiers(
-            folder / "tiers",
-            rows=base,
-            hot_mb=settings.storage_hot_tier_size_mb,
-            shards=settings.storage_hot_tier_shards,
-            warm_mb=settings.storage_warm_tier_size_mb,
-            workers=workers,
-            thresholds=Thresholds(
-                to_hot=settings.tiers_warm_to_hot_accesses_per_hour,
-                to_warm=settings.tiers_cold_to_warm_accesses_per_hour,
-                kept_hot=settings.tiers_hot_to_warm_accesses_per_hour,
-                kept_warm=settings.tiers_warm_to_cold_accesses_per_hour,
-            ),
-            huge_pages=settings.storage_use_huge_pages,
-            false_sharing=false_sharing,
-        ),
+        tiers=_tiers(settings, folder / "tiers", rows=rows, false_sharing=false_sharing),
         log=open_log(
             folder / "log",
             is_immediate=settings.wal_sync_mode == "immediate",
@@ -96,15 +71,15 @@ def new_world(
             disk_delay_ms=disk_delay_ms,
             next_sequence=next_sequence,
         ),
-        vectors=np.frombuffer(pages, np.float32).reshape(base, at.DIMENSIONS),
-        codes=codes(base, at.DIMENSIONS),
-        figures=np.zeros((base, FIGURES), np.float32),
-        bottom=np.zeros((base, 1 + 2 * links), np.int32),
+        vectors=np.frombuffer(pages, np.float32).reshape(rows, at.DIMENSIONS),
+        codes=codes(rows, at.DIMENSIONS),
+        figures=np.zeros((rows, FIGURES), np.float32),
+        bottom=np.zeros((rows, 1 + 2 * links), np.int32),
         above=np.zeros((above, 1 + links), np.int32),
-        first=np.zeros(base, np.int32),
-        layers=np.zeros(base, np.uint8),
-        states=states,
-        ready=np.zeros(base, np.uint8),
+        first=np.zeros(rows, np.int32),
+        layers=np.zeros(rows, np.uint8),
+        states=_states(settings),
+        ready=np.zeros(rows, np.uint8),
         spaces=spaces,
         names=np.zeros((at.SPACES, 64), np.uint8),
         locks=new_words(at.SPACES + 1),
@@ -119,7 +94,7 @@ def new_world(
         times=np.zeros((at.SPACES, at.OPERATIONS, at.TIMES), np.int64),
         waits=np.zeros((RINGS, at.TIMES), np.int64),
         counts=np.zeros((workers, at.WORKER_FIGURES), np.int64),
-        upkeep=upkeep,
+        upkeep=np.zeros(at.UPKEEP, np.int64),
         bounds=np.array(at.BOUNDS_NS, np.int64),
     )
     return world, pages
@@ -163,6 +138,46 @@ def new_scratch(settings: Settings) -> hnsw.Scratch:
         apart=np.zeros(most + 1, np.float32),
         ranked=np.zeros(most + 1, np.uint64),
         kept=np.zeros(most, np.int32),
+    )
+
+
+def _spaces(links: int) -> tuple[npt.NDArray[np.int64], int, int]:
+    """The spaces, none of them there, with their rows; how many rows all have, and above the index's bottom layer."""
+    found = np.zeros((at.SPACES, at.SPACE_FIELDS), np.int64)
+    base = above = 0
+    for space in range(at.SPACES):
+        rows = at.FIRST_ROWS if space == 0 else at.SPACE_ROWS
+        found[space, (at.BASE, at.ROWS, at.ABOVE, at.ABOVE_ROWS)] = base, rows, above, rows_above(rows, links)
+        base, above = base + rows, above + rows_above(rows, links)
+    return found, base, above
+
+
+def _states(settings: Settings) -> npt.NDArray[np.int64]:
+    """The states of the spaces' indexes, all empty."""
+    found = np.zeros((at.SPACES, hnsw.STATE), np.int64)
+    found[:, hnsw.METRIC] = _kind(settings)
+    found[:, hnsw.SEED] = 1
+    found[:, hnsw.DIMENSIONS] = at.DIMENSIONS
+    found[:, hnsw.CONSTRUCTION] = settings.hnsw_index_ef_construction
+    return found
+
+
+def _tiers(settings: Settings, folder: Path, *, rows: int, false_sharing: bool) -> Tiers:
+    return new_tiers(
+        folder,
+        rows=rows,
+        hot_mb=settings.storage_hot_tier_size_mb,
+        shards=settings.storage_hot_tier_shards,
+        warm_mb=settings.storage_warm_tier_size_mb,
+        workers=workers_of(settings),
+        thresholds=Thresholds(
+            to_hot=settings.tiers_warm_to_hot_accesses_per_hour,
+            to_warm=settings.tiers_cold_to_warm_accesses_per_hour,
+            kept_hot=settings.tiers_hot_to_warm_accesses_per_hour,
+            kept_warm=settings.tiers_warm_to_cold_accesses_per_hour,
+        ),
+        huge_pages=settings.storage_use_huge_pages,
+        false_sharing=false_sharing,
     )
 
 

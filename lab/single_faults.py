@@ -303,7 +303,7 @@ SINGLE: Final = (
         load=Load(SPREADING, 0.9, connections=256),
         causes=(("cpu.workers-oversubscribed", "host.run-queue-starvation"),),
         mended_by=("thread_pools.recall_workers", "thread_pools.store_workers"),
-        breaches=(RECALL_P99,),
+        breaches=(RECALL_P99, ACTIVATION_P999),
     ),
     Fault(
         name="consolidation-storm",
@@ -380,7 +380,7 @@ SINGLE: Final = (
             "log waits for the device."
         ),
         severities=tuple(
-            Severity(name, {"wal.buffer_size_mb": 0.25}, {"ENGRAM_LAB_DISK_DELAY_MS": delay})
+            Severity(name, {"wal.buffer_size_mb": 0.0625}, {"ENGRAM_LAB_DISK_DELAY_MS": delay})
             for name, delay in ((MILD, "60"), (PLAIN, "150"), (SEVERE, "500"))
         ),
         load=Load(STORES, 0.6),

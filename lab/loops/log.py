@@ -2,8 +2,8 @@
 The write-ahead log: threads append records to a ring in memory, and one thread brings them to the disk.
 
 In *batch* mode it writes what there is when the flush interval is over or the buffer has no room for the next record,
-and an append is answered before. In *immediate* mode each record is a write of its own, of whole blocks of 4 KiB, the last
-one again and again until it is full, each followed by an fdatasync; whoever stored it waits for that.
+and an append is answered before. In *immediate* mode each record is a write of its own, of whole blocks of 4 KiB, the
+last one again and again until it is full, each followed by an fdatasync; whoever stored it waits for that.
 
 A record is: CRC-32 of the rest, length of the payload, sequence (from 1, none left out in what was answered), payload,
 zeros up to a multiple of eight bytes. A segment is a file that begins with a header of 64 bytes, and whose name has its
