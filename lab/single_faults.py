@@ -95,7 +95,7 @@ SINGLE: Final = (
         ),
         severities=_steps("storage.hot_tier_shards", 1, 1, 1),
         load=Load(SPREADING, 0.85, connections=128),
-        causes=(("locks.hot-tier-contention", "locks.hot-key"),),
+        causes=(("locks.too-few-shards", "locks.hot-tier-contention", "locks.hot-key"),),
         mended_by=("storage.hot_tier_shards",),
         breaches=(RECALL_P99, ACTIVATION_P999),
     ),

@@ -81,7 +81,7 @@ def test_cases_of_few_families_are_refused() -> None:
 
 
 def test_a_fit_that_nothing_can_test_is_refused() -> None:
-    families = ("log", "tiers", "threads", "completion", "disk", "index search")
+    families = ("log", "tiers", "simd", "locks", "disk", "index search")
     cases = [judged(label(f"case-{n}", families=(families[n % 6],)), [("rule.x", 0.9)]) for n in range(200)]
     with pytest.raises(NoFitError, match="no case is held out"):
         fit_cases(cases, LIMITS)

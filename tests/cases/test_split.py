@@ -29,8 +29,8 @@ def test_two_faults_are_held_out_when_one_of_them_is() -> None:
 def test_a_shape_that_is_held_out_is_told_apart_from_a_family_that_is() -> None:
     assert place_of(label(families=("log",), shape="4-cores"), share=SHARE) == "train"
     assert place_of(label(families=("log",), shape="2-cores"), share=SHARE) == "new host"
-    assert place_of(label(families=("locks",), shape="4-cores"), share=SHARE) == "new family"
-    assert place_of(label(families=("locks",), shape="2-cores"), share=SHARE) == "new family and host"
+    assert place_of(label(families=("threads",), shape="4-cores"), share=SHARE) == "new family"
+    assert place_of(label(families=("threads",), shape="2-cores"), share=SHARE) == "new family and host"
 
 
 def test_both_sides_have_faults_and_healthy_cases_of_the_lab() -> None:
@@ -42,6 +42,6 @@ def test_both_sides_have_faults_and_healthy_cases_of_the_lab() -> None:
     assert {is_held_out("host", shape, share=SHARE) for shape in ("1-core", "2-cores", "4-cores")} == {True, False}
 
 
-@pytest.mark.parametrize(("family", "out"), [("log", False), ("locks", True), ("simd", True), ("tiers", False)])
+@pytest.mark.parametrize(("family", "out"), [("log", False), ("threads", True), ("limits", True), ("tiers", False)])
 def test_the_side_of_a_family_never_changes(family: str, out: bool) -> None:
     assert is_held_out("family", family, share=0.4) is out

@@ -244,7 +244,7 @@ def test_lists_fit_eighty_columns(run: Run, arguments: tuple[str, ...]) -> None:
 
 def test_a_list_is_narrowed_by_kind_tag_and_word(run: Run) -> None:
     rows = json.loads(run("list", "flush", "--kind", "cause", "--tag", "wal", "--format", "json").out)
-    assert [row["id"] for row in rows] == ["storage.wal-flush-slow"]
+    assert [row["id"] for row in rows] == ["storage.wal-buffer-fills", "storage.wal-flush-slow"]
 
 
 def test_the_list_of_facts_says_unit_scope_origin_and_meaning(run: Run) -> None:

@@ -34,8 +34,9 @@ def test_it_depends_on_the_load_the_data_and_the_machine() -> None:
 def test_what_was_kept_is_found_again(tmp_path: Path) -> None:
     path = tmp_path / "carried.json"
     carrying.keep(path, "a", 1234.56)
-    carrying.keep(path, "b", 1.0)
-    assert carrying.kept(path, "a") == 1234.6
+    carrying.keep(path, "b", 0.0037109755)
+    assert carrying.kept(path, "a") == 1234.56
+    assert carrying.kept(path, "b") == pytest.approx(0.0037109755, rel=1e-5)
     assert carrying.kept(path, "c") is None
 
 

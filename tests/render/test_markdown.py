@@ -86,7 +86,12 @@ HOSTILE = st.lists(st.one_of(SPECIAL, st.characters()), min_size=1, max_size=25)
 
 @settings(max_examples=60)
 @given(
-    texts=st.lists(HOSTILE.filter(lambda text: any(not c.isspace() for c in text)), min_size=1, max_size=7, unique=True)
+    texts=st.lists(
+        HOSTILE.filter(lambda text: any(not c.isspace() for c in text)),
+        min_size=1,
+        max_size=7,
+        unique_by=lambda text: "".join(text.split()),  # what reads alike is shown once
+    )
 )
 def test_no_text_from_outside_changes_the_structure(documents: Documents, soiled: Soil, texts: list[str]) -> None:
     harmless = [f"word{position}" for position in range(len(texts))]
