@@ -2,9 +2,9 @@
 Whether following the advice helps: the demo, for each fault that a parameter can mend, and what clients felt before and
 after.
 
-Promised is that in nine of ten runs a figure that the fault breached improves by more than 20 %, and that what was
-planted is no longer found. P99 and throughput are those of the demo's own comparison by turns; the share of true
-neighbours is that of its two looks.
+Promised is that in nine of ten runs a figure that the fault breached improves by more than 20 %, or throughput does,
+and that what was planted is no longer found. P99 and throughput are medians of the demo's own runs by turns, three a
+side; the share of true neighbours is that of its two looks.
 """
 
 import io
@@ -25,6 +25,7 @@ from engram_diagnose.demo.pace import USUAL
 from engram_diagnose.demo.playing import Playing, play
 from engram_diagnose.demo.stage import CannotPlayError, scene_of
 from engram_diagnose.demo.telling import Terminal
+from engram_diagnose.lab.fault import Hidden
 from engram_diagnose.lab.faults import FAULTS
 from engram_diagnose.lab.single_faults import QUALITY
 
@@ -33,8 +34,9 @@ RUNS, SEVERITY = 1, "plain"
 """How often each fault is played."""
 BETTER, SHARE = 0.2, 0.9
 MENDABLE: Final = tuple(
-    name for name, fault in FAULTS.items() if fault.mended_by and len(fault.causes) == 1 and not fault.counters
-)
+    name for name, fault in FAULTS.items()
+    if fault.mended_by and len(fault.causes) == 1 and not fault.counters and fault.hidden == Hidden()
+)  # fmt: skip
 
 
 def run(*, quick: bool) -> list[Outcome]:
@@ -47,6 +49,7 @@ def run(*, quick: bool) -> list[Outcome]:
             for _ in range(RUNS):
                 known = _played(name, Path(folder))
                 if known is None:
+                    found.append(Outcome(NAME, f"{name}: could not be played here", 0.0, unit="n"))
                     continue
                 gain = improvement(known)
                 first.append(known.named_first)

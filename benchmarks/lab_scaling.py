@@ -17,9 +17,8 @@ from outcome import Outcome
 from engram_diagnose.bench.verdict import p99_limits
 from engram_diagnose.cases.staging import beside
 from engram_diagnose.demo.clients import LabClients, clients
-from engram_diagnose.demo.felt import figures_felt
 from engram_diagnose.demo.pace import Pace
-from engram_diagnose.demo.stage import Scene, healthy_config, lab, rooms
+from engram_diagnose.demo.stage import CannotPlayError, Scene, healthy_config, lab, rooms
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.lab.fault import Fault, Load, Severity, Surroundings
 from engram_diagnose.rulebase import load_rules
@@ -33,6 +32,8 @@ LOADS: Final = {
 GUIDE_RATE, CONNECTIONS, MEMORIES = 10_000, 64, 20_000
 SECONDS, FIRST, FASTER, STEPS = 6.0, 100.0, 1.25, 30
 """Of one rate; the first one, from one to the next, and the most of them."""
+WARMING, SERVED = 1.0, 0.99
+"""Seconds before each look, and the share of what is offered that has to be answered."""
 COARSE = 2.0
 """How much faster the rates become until the first that is too much."""
 
@@ -70,7 +71,6 @@ def _most(folder: Path, mix: Mapping[str, float], cores: int, loaded: Loaded, *,
         with started as (process, _), beside(cores), clients(process, scene, loaded) as loading:
             best, rate, faster = (0.0, 0.0), FIRST, COARSE
             for _ in range(STEPS):
-                loading.offer(rate, 1.0, told="warming up")
                 kept = _kept(loading, rate, seconds, limits)
                 if kept is not None:
                     best = rate, kept
@@ -83,10 +83,14 @@ def _most(folder: Path, mix: Mapping[str, float], cores: int, loaded: Loaded, *,
 
 
 def _kept(loading: LabClients, rate: float, seconds: float, limits: Mapping[str, float]) -> float | None:
-    """The worst P99 under a rate, in seconds; None where one misses its limit, or not all was served."""
-    run, bundle = loading.watched(rate, seconds, told="the tuned lab")
+    """The worst P99 under a rate, in seconds; None where one misses its limit, is not known, or not all was served."""
+    try:
+        loading.offer(rate, WARMING, told="warming up")
+        run = loading.offer(rate, seconds, told="the tuned lab")
+    except CannotPlayError:  # nothing was answered in time
+        return None
+    p99 = {name: one["response"]["quantiles"].get("p99") for name, one in run["operations"].items()}
     served = sum(one["rate"] for one in run["operations"].values())
-    names = {operation: f"op.latency.p99{{operation={operation}}}" for operation in limits}
-    felt = figures_felt(bundle, names.values())
-    late = any(felt.get(names[operation], 0.0) > limit for operation, limit in limits.items())
-    return None if late or served < 0.98 * rate else max(felt.values())
+    if served < SERVED * rate or any(p99.get(name) is None or p99[name] > limit for name, limit in limits.items()):
+        return None
+    return max(p99[name] for name in limits)

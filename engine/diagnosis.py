@@ -121,7 +121,7 @@ class Expert:
 
         The same facts, in any order, give the same diagnosis, unless two known ones share a name and a scope: the
         later one then stands. With `look_back` the rules that were found are asked of the quiet time before as well,
-        and what was equally true then ranks below what moved.
+        and what was equally true then counts less than what moved.
         """
         targets = target_facts(self.loaded.catalogue, subject.target_set)
         sound = [admitted(fact, self._kind(fact.name)) for fact in facts]

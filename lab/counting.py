@@ -19,7 +19,6 @@ from engram_diagnose.lab.settings import Settings
 
 _TIERS: Final = ("hot", "warm", "cold")
 _NS: Final = 1e9
-_LEAST_NS: Final = 200_000_000
 _SAMPLED: Final = 4096
 """Nodes whose links are counted, of more than so many."""
 _BOUNDS: Final = tuple(bound / _NS for bound in at.BOUNDS_NS)
@@ -28,7 +27,7 @@ _TIER_BOUNDS: Final = tuple(bound / _NS for bound in tier_loops.BOUNDS_NS)
 
 class Occupation:
     """
-    How many workers were at work on average from one look to the next.
+    How many workers were at work on average from one tick to the next, a second later.
 
     At one instant a worker is busy or not, and two looks at a pool of one would tell 0, 50 or 100 %.
     """
@@ -38,15 +37,28 @@ class Occupation:
         self._spent: Any = 0
         self._shares: Any = None
 
-    def shares(self, world: Any) -> Any:
-        """By worker, from 0 to 1; looks that follow each other within a fifth of a second tell the same."""
+    def tick(self, world: Any) -> None:
+        """The next stretch begins."""
         now = time.monotonic_ns()
-        if self._shares is None or now - self._at >= _LEAST_NS:
-            began = world.counts[:, at.BUSY]
-            spent = world.counts[:, at.BUSY_NS] + (began > 0) * (now - began)
-            self._shares = ((spent - self._spent) / max(1, now - self._at)).clip(0, 1)
-            self._at, self._spent = now, spent
-        return self._shares
+        spent = _spent(world, now)
+        self._shares = self._since(spent, now)
+        self._at, self._spent = now, spent
+
+    def shares(self, world: Any) -> Any:
+        """By worker, from 0 to 1, over the last whole stretch; before there is one, since the start."""
+        if self._shares is not None:
+            return self._shares
+        now = time.monotonic_ns()
+        return self._since(_spent(world, now), now)
+
+    def _since(self, spent: Any, now: int) -> Any:
+        return ((spent - self._spent) / max(1, now - self._at)).clip(0, 1)
+
+
+def _spent(world: Any, now: int) -> Any:
+    """Nanoseconds that each worker was at work so far, what it is at included."""
+    began = world.counts[:, at.BUSY]
+    return world.counts[:, at.BUSY_NS] + (began > 0) * (now - began)
 
 
 def figures_of(

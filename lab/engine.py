@@ -247,8 +247,8 @@ class Engine:
         )
 
     def tick(self) -> None:
-        """A second has gone by: what is averaged over time begins anew, so that figures tell of the last second."""
-        self._occupation.shares(self._world)
+        """A second has gone by: what figures tell as an average is that of this second."""
+        self._occupation.tick(self._world)
 
     # Threads
 

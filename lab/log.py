@@ -72,7 +72,7 @@ def open_log(
     """
     A log that goes on in a new segment of `folder`; what was recorded before stays as it is.
 
-    The buffer has room for two of the longest records at least. Raises `OSError` where no segment can be made.
+    A buffer that is smaller than a record has room for that one alone. Raises `OSError` where no segment can be made.
     """
     folder.mkdir(parents=True, exist_ok=True)
     size = max(loops.LEAST_RING, int(buffer_mb * _MEBIBYTE)) // 8 * 8

@@ -111,8 +111,10 @@ _NUMBER: Final = "a number"
 _SWITCH: Final = "true or false"
 _TEXT: Final = "text"
 _LIST: Final = "a list of whole numbers"
-_SMALLEST_MB: Final = 0.5 / 1024
-"""A page: no buffer, tier or segment is smaller."""
+_SMALLEST_MB: Final = 4 / 1024
+"""A page: no tier or segment is smaller."""
+_SMALLEST_BUFFER_MB: Final = 0.5 / 1024
+"""A few records of the log."""
 
 _KEYS: Final = (
     _Key("server.http_bind", _TEXT),
@@ -142,7 +144,7 @@ _KEYS: Final = (
     _Key("hnsw_index.ef_search", _WHOLE, 1, 4096),
     _Key("hnsw_index.max_m", _WHOLE, 2, 256),
     _Key("hnsw_index.max_m0", _WHOLE, 2, 256),
-    _Key("wal.buffer_size_mb", _NUMBER, _SMALLEST_MB, 4096),
+    _Key("wal.buffer_size_mb", _NUMBER, _SMALLEST_BUFFER_MB, 4096),
     _Key("wal.flush_interval_ms", _NUMBER, 0.1, 3_600_000),
     _Key("wal.sync_mode", _TEXT, choices=("batch", "immediate")),
     _Key("wal.segment_size_mb", _NUMBER, 0.0625, 65536),

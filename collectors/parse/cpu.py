@@ -1,6 +1,6 @@
 """CPU time: the host's from `/proc/stat`, the server's from `/proc/PID/stat`; frequencies."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final, NamedTuple
 
 from engram_diagnose.collectors.parse.cgroup import cpu_quota
@@ -135,12 +135,8 @@ def _available(status: str, topology: str, cgroup: str) -> Mapping[Key, Found]:
 
 
 def _neighbours(host: Pair, process: Pair, sysconf: str) -> Mapping[Key, Found]:
-    times = parse_stat(host.after)["cpu"].since(parse_stat(host.before)["cpu"])
-    cores = process_cores(process, sysconf)
-    if isinstance(cores, Missing) or host.seconds <= 0:
-        return {"cpu.neighbour_cores": cores}
-    host_cores = (times.busy - times.steal) / clock_ticks(sysconf) / host.seconds
-    return {"cpu.neighbour_cores": max(0.0, host_cores - cores)}
+    spent = parse_stat(host.after)["cpu"].since(parse_stat(host.before)["cpu"])
+    return {"cpu.neighbour_cores": _others([spent], host, process, sysconf)}
 
 
 def _allowed(host: Pair, process: Pair, sysconf: str, status: str, topology: str) -> Mapping[Key, Found]:
@@ -152,13 +148,20 @@ def _allowed(host: Pair, process: Pair, sysconf: str, status: str, topology: str
         return {"cpu.allowed_busy_share": absent, "cpu.allowed_neighbour_cores": absent}
     spent = [after[name].since(before[name]) for name in names]
     busy, total = sum(times.busy for times in spent), sum(times.total for times in spent)
+    return {
+        "cpu.allowed_busy_share": share(busy, total, _NO_TIME),
+        "cpu.allowed_neighbour_cores": _others(spent, host, process, sysconf),
+    }
+
+
+def _others(spent: Sequence[CpuTimes], host: Pair, process: Pair, sysconf: str) -> float | Missing:
+    """Cores' worth that others than the process used of some CPUs, none of it stolen."""
     cores = process_cores(process, sysconf)
-    if isinstance(cores, Missing) or host.seconds <= 0:
-        others: float | Missing = cores
-    else:
-        used = (busy - sum(times.steal for times in spent)) / clock_ticks(sysconf) / host.seconds
-        others = max(0.0, used - cores)
-    return {"cpu.allowed_busy_share": share(busy, total, _NO_TIME), "cpu.allowed_neighbour_cores": others}
+    if isinstance(cores, Missing):
+        return cores
+    ticks = sum(times.busy - times.steal for times in spent)
+    used = rate(0, ticks / clock_ticks(sysconf), host.seconds)
+    return used if isinstance(used, Missing) else max(0.0, used - cores)
 
 
 def _frequency(tree: str) -> Mapping[Key, Found]:

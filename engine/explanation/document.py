@@ -190,6 +190,7 @@ class _Writer:
             "owner": cause.rule.owner,
             "tags": list(cause.rule.tags),
             "score": rounded(cause.score),
+            "weight": rounded(cause.weight),
             "confidence": {
                 "probability": rounded(weighed.probability),
                 "before_calibration": None

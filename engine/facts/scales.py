@@ -49,12 +49,16 @@ class Weights:
     full: float = 2.0
     stood: float = 1.0
 
-    def missed(self, measured: float, target: float) -> float:
-        """The weight of a target that is missed by so much, either way: by powers, and 1 where that is not known."""
-        if not (0 < measured < math.inf and 0 < target < math.inf):
-            return 1.0
-        times = abs(math.log(measured / target)) / math.log(self.full)
-        return self.slight + (1 - self.slight) * min(1.0, times)
+    def missed(self, times: float | None) -> float:
+        """
+        The weight of a target that is missed so many times over: 1 is just met, below it is kept, None is not known.
+
+        By powers; what is not known weighs as the middle of what it may be, as an unknown impact does.
+        """
+        if times is None:
+            return (self.slight + 1) / 2
+        powers = math.log(times) / math.log(self.full) if times > 0 else 0.0
+        return self.slight + (1 - self.slight) * min(1.0, max(0.0, powers))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,7 +2,7 @@
 What moved: the same rules over the quiet time before, so that what was equally true then is told from what is new.
 
 A cause that held just as well while all was well does not alone explain why it is bad now. It is not ruled out: load
-may have grown into it. It ranks below what moved.
+may have grown into it. It counts less than what moved.
 """
 
 from collections.abc import Callable, Iterable, Mapping, Sequence

@@ -6,6 +6,7 @@ Impact: the share of a target's breach that a cause explains.
 Unknown impact is the interval [0, 1], ranked at its middle and labelled.
 """
 
+import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -23,7 +24,8 @@ class Breach:
     """
     The share of a breach, and what it was computed from, in the unit of `on`.
 
-    `low` and `high` are 0 and 1 when it is unknown; `reason` then says why. `better` tells which way is good.
+    `low` and `high` are 0 and 1 when it is unknown; `reason` then says why. `times` is how many times over the target
+    is missed, by the middle of what was measured: 1 is just met, less is kept; None where it is not known.
     """
 
     low: float
@@ -34,6 +36,7 @@ class Breach:
     target: Interval | None = None
     relief: Interval | None = None
     reason: str = ""
+    times: float | None = None
 
     @property
     def known(self) -> bool:
@@ -65,6 +68,7 @@ def impact(rule: Rule, seen: Seen, better: Callable[[str], str]) -> Breach:
         "measured": measured,
         "target": target,
         "relief": relief,
+        "times": _times(measured, target, higher=higher),
     }
     missing = _missing(on, measured, target, relief)
     if missing or measured is None or target is None or relief is None:
@@ -76,6 +80,16 @@ def impact(rule: Rule, seen: Seen, better: Callable[[str], str]) -> Breach:
     if share is None:
         return Breach(0.0, 1.0, reason=f"whether {on} misses its target is not sure", **common)  # type: ignore[arg-type]
     return Breach(_clip(share[0]), _clip(share[1]), **common)  # type: ignore[arg-type]
+
+
+def _times(measured: Interval | None, target: Interval | None, *, higher: bool) -> float | None:
+    if measured is None or target is None:
+        return None
+    figure, limit = (measured[0] + measured[1]) / 2, (target[0] + target[1]) / 2
+    above, below = (limit, figure) if higher else (figure, limit)
+    if above <= 0 or math.isinf(below):
+        return None
+    return above / below if below > 0 else math.inf
 
 
 def _clip(share: float) -> float:

@@ -5,7 +5,6 @@ Which cause comes first, which are a tie, and which are shown elsewhere.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engram_diagnose.engine.facts.fact import Interval
 from engram_diagnose.engine.facts.scales import Scales, Weights
 from engram_diagnose.engine.ranking.cause import Cause, Masked
 from engram_diagnose.engine.ranking.change import Moved
@@ -38,16 +37,10 @@ def weight(severity: str, moved: Moved, breach: Breach, weights: Weights) -> flo
     """
     What a missed target counts for: by the worst symptom, by how far it is missed, and less for a cause that stood.
 
-    How far is by the middle of what was measured, where the target that the impact is on is missed at all.
+    How far is told by the target that the impact is on.
     """
-    found = weights.severity.get(severity, 1.0)
-    if breach.measured is not None and breach.target is not None:
-        found *= weights.missed(_middle(breach.measured), _middle(breach.target))
+    found = weights.severity.get(severity, 1.0) * weights.missed(breach.times)
     return found * weights.stood if moved == "stood" else found
-
-
-def _middle(figure: Interval) -> float:
-    return (figure[0] + figure[1]) / 2
 
 
 def _maskers(causes: Sequence[Cause], likely: float) -> list[set[int]]:

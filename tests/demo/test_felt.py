@@ -1,6 +1,7 @@
 """What clients feel of a fault, beside the healthy lab: what is a case and what is none."""
 
 import json
+from typing import Any
 
 import pytest
 
@@ -14,23 +15,31 @@ from engram_diagnose.rulebase import load_rules
 CATALOGUE = load_rules(thorough=False).catalogue
 
 
-def bundle(*, recall: float = 0.012, quality: float | None = None) -> Bundle:
-    """What clients of a lab tell: recalls of a P99 in seconds, stores of 3 ms, and the share of neighbours found."""
-    entries = [
-        {"operation": name, "space": "default", "sent": 1000, "ok": 1000, "failed": 0, "rate": 100.0,
-         "quantiles": {"p50": p99 / 4, "p99": p99}, "mean": p99 / 3}
-        for name, p99 in (("recall", recall), ("store", 0.003))
-    ]  # fmt: skip
-    record = {"schema": "engram-diagnose/client-load/v1", "seconds": 12.0, "offered_rate": 200.0, "served_share": 1.0,
-              "connections": 8, "burst": False, "operations": entries}  # fmt: skip
-    if quality is not None:
-        record["recall_quality"] = {"recall_at_k": quality, "k": 10, "queries": 150, "space": "bench-quality"}
-    answer = Answer("bench", "load", 1.7e9, "id", json.dumps(record))
-    return Bundle(tool="test", time=1.7e9, answers=(answer,))
+def run(**p99: float) -> dict[str, Any]:
+    """A run with these P99 in seconds, by operation."""
+    return {"operations": {name: {"response": {"quantiles": {"p50": value / 4, "p99": value}}}
+                           for name, value in p99.items()}}  # fmt: skip
 
 
-def test_figures_are_those_of_the_clients() -> None:
-    found = figures_felt(bundle(quality=0.91), (RECALL_P99, STORE_P99, QUALITY, "op.latency.p99{operation=activation}"))
+def bundle(**quality: float) -> Bundle:
+    """What clients of a lab tell of the share of neighbours found, by space."""
+    answers = []
+    for space, share in quality.items():
+        record = {"schema": "engram-diagnose/client-load/v1", "operations": [], "seconds": 12.0,
+                  "recall_quality": {"recall_at_k": share, "k": 10, "queries": 150, "space": space}}  # fmt: skip
+        answers.append(Answer("bench", "load", 1.7e9, "id", json.dumps(record)))
+    return Bundle(tool="test", time=1.7e9, answers=tuple(answers))
+
+
+def test_latencies_are_response_times_and_quality_is_what_the_client_found() -> None:
+    names = (
+        RECALL_P99,
+        STORE_P99,
+        QUALITY,
+        "op.latency.p99{operation=activation}",
+        "op.latency.p999{operation=recall}",
+    )
+    found = figures_felt(run(recall=0.012, store=0.003), bundle(here=0.91), names)
     assert found == pytest.approx({RECALL_P99: 0.012, STORE_P99: 0.003, QUALITY: 0.91})
 
 

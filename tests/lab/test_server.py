@@ -71,6 +71,13 @@ def test_who_waits_for_a_word_before_the_body_gets_it(lab: Lab) -> None:
     assert client.send(body).answer().status == 201
 
 
+def test_averages_of_the_engine_begin_anew_every_second(lab: Lab) -> None:
+    ticks, until = lab.engine.ticks, time.monotonic() + 5
+    while lab.engine.ticks == ticks and time.monotonic() < until:
+        time.sleep(0.05)
+    assert 0 < ticks < lab.engine.ticks
+
+
 def test_a_connection_ends_when_it_is_asked_to(lab: Lab) -> None:
     client = lab.client()
     told = client.send(request("GET", f"{RECALL}?query=wait", headers={"Connection": "close"})).answer()

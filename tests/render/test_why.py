@@ -29,6 +29,14 @@ def test_a_narrow_why_reads_like_its_transcript(documents: Documents, golden: Go
     golden("why-wal.amplified-40.txt", render_why(documents["incident"], "wal.amplified", console_width=40))
 
 
+@pytest.mark.parametrize("rule", ["wal.amplified", "host.quota"])
+def test_the_factors_of_the_order_multiply_to_the_score(documents: Documents, rule: str) -> None:
+    told = re.search(r"([0-9.]+) x ([0-9.]+) x ([0-9.]+) = ([0-9.]+)", render_why(documents["incident"], rule))
+    assert told
+    *factors, score = map(float, told.groups())
+    assert math.prod(factors) == pytest.approx(score, abs=0.001)
+
+
 @pytest.mark.parametrize("rule", ["cpu.saturated", "simd.off", "recall.jitter", "busy.disk", "cache.thrash"])
 def test_why_not_reads_like_its_transcript(documents: Documents, golden: Golden, rule: str) -> None:
     golden(f"why-not-{rule}.txt", render_why_not(documents["incident"], rule))

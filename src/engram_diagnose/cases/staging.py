@@ -15,6 +15,7 @@ from pathlib import Path
 from types import FrameType
 from typing import Any, Final
 
+from engram_diagnose import __version__
 from engram_diagnose.cases.label import Loaded as LoadOf
 from engram_diagnose.cases.making import Collected, NotMadeError, Planned, parts_of
 from engram_diagnose.collectors.bundle_format import Bundle
@@ -94,36 +95,41 @@ class _Staging:
             with beside(self._planned.cores), self._clients(process) as loading:
                 loading.offer(rate, scene.pace.settle_seconds, told=self._planned.name)
                 others = Others(process.pid)
-                _, bundle = loading.watched(rate, scene.pace.look_seconds, told=self._planned.name)
+                run, bundle = loading.watched(rate, scene.pace.look_seconds, told=self._planned.name)
                 busy = others.cores()
-        felt = self._felt(bundle, rate)
+        disturbed = self._disturbed(busy)
+        felt = self._felt(run, bundle, rate)
         load = LoadOf(dict(fault.load.mix), round(rate, 1), fault.load.connections, scene.pace.look_seconds,
                       round(carried, 1))  # fmt: skip
         told = f"the rate is {noise - 1:+.0%} off; others used {busy:.1f} of {os.cpu_count()} cores"
-        return Collected(bundle, load, _processor(), told, 1, disturbed=self._disturbed(busy), felt=felt)
+        return Collected(bundle, load, _processor(), told, 1, disturbed=disturbed, felt=felt)
 
-    def _felt(self, bundle: Bundle, rate: float) -> tuple[Felt, ...]:
+    def _felt(self, run: Json, bundle: Bundle, rate: float) -> tuple[Felt, ...]:
         """
         What clients feel of the fault; raises `NotMadeError` where that is nothing, of one of two: it could not be
         diagnosed.
         """
-        sick = figures_felt(bundle, self._planned.fault.breaches)
-        felt = compared(self._healthy_figures(rate), sick, self._stage.loaded.catalogue) if sick else ()
+        sick = figures_felt(run, bundle, self._planned.fault.breaches)
+        healthy = self._healthy_figures(rate) if self._planned.fault.breaches else {}
+        felt = compared(healthy, sick, self._stage.loaded.catalogue)
         for part in parts_of(self._planned.fault):
             own = [one for one in felt if one.figure in part.breaches]
+            if not own and part.breaches:
+                raise NotMadeError(f"what {part.name} is to breach could not be measured: {', '.join(part.breaches)}")
             if own and not any(one.harms(self._least[one.better]) for one in own):
                 raise NotMadeError(f"nobody feels {part.name} here: {own[0]}")
         return felt
 
     def _healthy_figures(self, rate: float) -> dict[str, float]:
-        """The figures that the fault is to breach, of the healthy lab under no lighter a load; measured once."""
+        """The figures that the fault is to breach, of the healthy lab under as much load, within 5 %; measured once."""
         scene, load = self._scene, self._planned.fault.load
-        step = _RATE_STEP ** math.ceil(math.log(rate) / math.log(_RATE_STEP))
+        step = _RATE_STEP ** math.floor(math.log(rate) / math.log(_RATE_STEP) + 0.5)
         key = ";".join((carrying.key_of(load.mix, memories=scene.pace.memories, cores=scene.cores, model=_processor()),
-                        f"{load.connections}", f"{load.skew:g}", f"{step:.0f}"))  # fmt: skip
+                        __version__, f"{scene.pace.look_seconds:g}", f"{load.connections}", f"{load.skew:g}",
+                        f"{step:.0f}"))  # fmt: skip
         path, names = self._here.base / _CARRIED, self._planned.fault.breaches
         found = {name: value for name in names if (value := carrying.kept(path, f"{key};{name}")) is not None}
-        if len(found) == len(names):
+        if found:
             return found
         with (
             self._lab(self._config, 0, healthy=True) as (process, _),
@@ -131,10 +137,13 @@ class _Staging:
             self._clients(process) as loading,
         ):
             loading.offer(step, scene.pace.settle_seconds, told="the healthy lab")
-            _, bundle = loading.watched(step, scene.pace.look_seconds, told="the healthy lab")
-        found = figures_felt(bundle, names)
-        for name, value in found.items():
-            carrying.keep(path, f"{key};{name}", value)
+            others = Others(process.pid)
+            run, bundle = loading.watched(step, scene.pace.look_seconds, told="the healthy lab")
+            disturbed = others.cores() > self._most_others
+        found = figures_felt(run, bundle, names)
+        if not disturbed:
+            for name, value in found.items():
+                carrying.keep(path, f"{key};{name}", value)
         return found
 
     def _disturbed(self, others: float) -> bool:

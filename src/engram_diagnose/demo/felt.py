@@ -6,14 +6,16 @@ A fault of which nobody feels anything is no case: nothing is slow, and whoever 
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from typing import Any, Final
 
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.parse.client_load import facts_of_client_load
 from engram_diagnose.engine.facts.catalogue import Catalogue
-from engram_diagnose.engine.facts.fact import Fact
 from engram_diagnose.engine.facts.scope import scope_of
-from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.parser import parse_reference
+
+Json = Mapping[str, Any]
+_LATENCY: Final = "op.latency."
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,31 +40,34 @@ class Felt:
         return f"{self.figure} is {sick}, and {healthy} without the fault"
 
 
-def figures_felt(bundle: Bundle, names: Iterable[str]) -> dict[str, float]:
-    """What the bundle's clients measured of some figures (`op.latency.p99{operation=recall}`), the worst space each."""
+def figures_felt(run: Json, bundle: Bundle, names: Iterable[str]) -> dict[str, float]:
+    """
+    What clients measured of some figures (`op.latency.p99{operation=recall}`, in seconds): response times of a run of
+    the benchmark format, counted from when a request was due whatever became of it; and the worst recall quality.
+    """
     facts = facts_of_client_load(bundle.answers).felt
     found = {}
     for name in names:
         wanted = parse_reference(name)
-        values = [fact.value[1] for fact in facts if _is(fact, wanted) and isinstance(fact.value, tuple)]
-        if values:
-            found[name] = max(values)
+        operation = dict(wanted.labels).get("operation", "")
+        if wanted.name.startswith(_LATENCY):
+            response = run["operations"].get(operation, {}).get("response", {})
+            value = response.get("quantiles", {}).get(wanted.name.removeprefix(_LATENCY))
+        else:
+            value = min((fact.value[0] for fact in facts if fact.name == wanted.name and isinstance(fact.value, tuple)),
+                        default=None)  # fmt: skip
+        if value is not None:
+            found[name] = float(value)
     return found
 
 
-def _is(fact: Fact, wanted: Reference) -> bool:
-    labels = dict(fact.scope.labels)
-    return fact.name == wanted.name and all(labels.get(name) == value for name, value in wanted.labels)
-
-
 def compared(healthy: Mapping[str, float], sick: Mapping[str, float], catalogue: Catalogue) -> tuple[Felt, ...]:
-    """The figures that both sides have; a share is better when it is higher."""
+    """The figures that both sides have; of all but latencies more is better."""
     found = []
-    for name in healthy.keys() & sick.keys():
+    for name in sorted(healthy.keys() & sick.keys()):
         wanted = parse_reference(name)
-        spec = next((one for one in catalogue.targets if one.name == wanted.name and
-                     one.scope == scope_of(dict(wanted.labels))), None)  # fmt: skip
-        kind = catalogue.spec(wanted.name)
-        better = spec.better if spec else "higher" if kind is not None and kind.unit.symbol == "share" else "lower"
+        scope = scope_of(dict(wanted.labels))
+        spec = next((one for one in catalogue.targets if (one.name, one.scope) == (wanted.name, scope)), None)
+        better = "lower" if wanted.name.startswith(_LATENCY) else "higher"
         found.append(Felt(name, healthy[name], sick[name], spec.target if spec else None, better))
-    return tuple(sorted(found, key=lambda one: one.figure))
+    return tuple(found)

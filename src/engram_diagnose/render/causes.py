@@ -20,7 +20,7 @@ _RESTART: Final = {
     "host": "is set on the host, not in the server",
 }
 _MOVED: Final[Mapping[str | None, str]] = {
-    "stood": "it was so before as well, when nothing that it explains was: it ranks below what moved",
+    "stood": "it was so before as well, when nothing that it explains was: it counts less than what moved",
     "moved": "it was not so before",
 }
 _SINCE: Final[Mapping[str | None, int]] = {"false": 0, "true": 2}

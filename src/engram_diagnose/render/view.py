@@ -22,7 +22,7 @@ _PLACES: Final = 3
 _IDS: Final = 6
 _DERIVED: Final = 8
 NOTES: Final = {
-    "causes": "the worst missed target first, then by what they explain",
+    "causes": "by confidence, impact and how badly the target is missed",
     "changes": "one decision per setting; engram-diagnose tune makes them a patch",
     "changed": "against the quiet time that ended then",
     "unexplained": "by any cause that was concluded",

@@ -160,8 +160,9 @@ class _Writer:
             weighed = confidence.get("before_calibration")
             share = confidence["probability"] if weighed is None else weighed
             what = "confidence" if weighed is None else "confidence before the fit"
-            product = f"{what} x impact = {share:.3f} x {middle:.3f} = {cause['score']:.3f}"
-            self._field("order", f"{cause['severity'] or 'no missed target'}, then {product}")
+            factors = f"{share:.3f} x {middle:.3f} x {cause.get('weight', 1.0):.3f}"
+            product = f"{what} x impact x weight = {factors} = {cause['score']:.3f}"
+            self._field("order", product if cause["severity"] else f"behind what misses a target; {product}")
 
     # Symptoms and derivations
 

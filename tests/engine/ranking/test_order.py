@@ -101,7 +101,7 @@ def test_a_guess_at_something_critical_does_not_stand_above_what_is_sure() -> No
         cause("guess", "b", when_true="possible", explains="[symptom.down]"),
     )
     assert ids(found.causes) == ["sure", "guess"]
-    assert [one.score for one in found.causes] == pytest.approx([0.9 * 0.5 * 0.5, 0.3 * 0.5])
+    assert [one.score for one in found.causes] == pytest.approx([0.9 * 0.5 * 0.625 * 0.5, 0.3 * 0.5 * 0.625])
 
 
 def test_what_is_just_missed_counts_less_than_what_is_missed_by_far() -> None:
@@ -109,6 +109,17 @@ def test_what_is_just_missed_counts_less_than_what_is_missed_by_far() -> None:
     on = cause("a", "a", when_true="near-certain", explains="[symptom.down]", impact=relief("100ms"))
     scores = [diagnosed(on, told=facts(latency=latency)).causes[0].score for latency in (0.040, 0.020, 0.0141, 0.0101)]
     assert scores == pytest.approx([0.9, 0.9, 0.9 * (0.25 + 0.75 * 0.4957), 0.9 * (0.25 + 0.75 * 0.01436)], rel=1e-3)
+
+
+def test_a_target_that_is_kept_by_far_is_not_missed_by_far() -> None:
+    unknown = '{on: "op.latency.p99{operation=store}", relief: op.latency.p99}'  # of no operation: there is none
+    one = cause("a", "a", when_true="near-certain", explains="[symptom.down]", impact=unknown)
+    kept, missed = (diagnosed(one, told=facts(latency=latency)).causes[0] for latency in (0.002, 0.040))
+    assert (kept.impact.known, kept.weight, missed.weight) == (False, 0.25, 1.0)
+
+
+def test_how_far_a_target_is_missed_weighs_the_middle_where_it_is_not_known() -> None:
+    assert diagnosed(cause("a", "a", explains="[symptom.down]")).causes[0].weight == pytest.approx(0.625)
 
 
 def test_a_cause_has_the_worst_severity_of_what_it_explains() -> None:
@@ -123,7 +134,7 @@ def test_a_symptom_that_is_not_there_gives_no_severity() -> None:
 
 
 def test_then_confidence_times_impact() -> None:
-    """60 % of all, 90 % of half, 90 % of what is not known (taken as half), 30 % of all: 0.6, 0.45, 0.45, 0.3."""
+    """60 % of all, 90 % of half, 30 % of all, 90 % of what is not known: taken as half, and of a middling miss."""
     down = "[symptom.down]"
     found = diagnosed(
         cause("possible", "a", when_true="possible", impact=relief("30ms"), explains=down),
@@ -131,9 +142,9 @@ def test_then_confidence_times_impact() -> None:
         cause("silent", "c", when_true="near-certain", explains=down),
         cause("likely", "d", impact=relief("30ms"), explains=down),
     )
-    assert ids(found.causes) == ["likely", "half", "silent", "possible"]
-    assert [one.score for one in found.causes] == pytest.approx([0.6, 0.45, 0.45, 0.3])
-    assert [one.impact.known for one in found.causes] == [True, True, False, True]
+    assert ids(found.causes) == ["likely", "half", "possible", "silent"]
+    assert [one.score for one in found.causes] == pytest.approx([0.6, 0.45, 0.3, 0.45 * 0.625])
+    assert [one.impact.known for one in found.causes] == [True, True, True, False]
 
 
 def test_then_the_id_and_the_scope() -> None:
