@@ -153,6 +153,7 @@ LIMITS: Final[Mapping[str, Mapping[str, Dimension]]] = {
         "most_bytes": BYTES,
         "most_seconds": TIME,
         "preflight_wait": TIME,
+        "collect_after": TIME,
         "collect_margin": TIME,
         "collect_least": TIME,
         "quality_memories": NUMBER,

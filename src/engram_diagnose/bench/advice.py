@@ -87,18 +87,20 @@ class Observing:
     """
     Collecting in a thread while the load runs; one that is no longer waited for ends with the process.
 
-    `seconds` is how long the server's counters are watched.
+    `seconds` is how long the server's counters are watched, and `after` how long the load has been on by then.
     """
 
-    def __init__(self, wish: Wish, seconds: float) -> None:
+    def __init__(self, wish: Wish, seconds: float, *, after: float = 0.0) -> None:
         self._wish = replace(wish, request=replace(wish.request, seconds=seconds))
         self._seconds = seconds
+        self._after = after
         self._bundle: Bundle | None = None
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="looking at the server", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
+        time.sleep(self._after)
         try:
             self._bundle = _collected(self._wish)
         except Exception as error:  # whatever it was, the load's own figures stand
@@ -106,7 +108,7 @@ class Observing:
 
     def bundle(self) -> Bundle | str:
         """What was collected; or why nothing was."""
-        self._thread.join(self._seconds + _JOIN_EXTRA)
+        self._thread.join(self._after + self._seconds + _JOIN_EXTRA)
         return self._bundle or self._problem or "looking at the server took too long"
 
 

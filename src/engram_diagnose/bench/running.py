@@ -197,10 +197,11 @@ class _Running:
         return warmed
 
     def _look(self, step: Step) -> Observing | None:
-        seconds = step.seconds - self._limits["collect_margin"]
+        after = self._limits["collect_after"]
+        seconds = step.seconds - after - self._limits["collect_margin"]
         if self._bench.wish is None or seconds < self._limits["collect_least"]:
             return None
-        return Observing(self._bench.wish, seconds)
+        return Observing(self._bench.wish, seconds, after=after)
 
     def _run(self, step: Step, rate: float, seconds: float, *, unstable: bool = False) -> dict[str, Any]:
         order = len(self._done.seen) + 1

@@ -68,7 +68,8 @@ class LabClients:
         """The same, with the bundle of what was seen of the server meanwhile."""
         wish = Wish(self._request(), self._loaded)
         quality = self._quality() if self._load.quality else None
-        observing = Observing(wish, max(1.0, seconds - self._limits["collect_margin"]))
+        after = self._limits["collect_after"]
+        observing = Observing(wish, max(1.0, seconds - after - self._limits["collect_margin"]), after=after)
         run = self.offer(rate, seconds, told=told)
         record = client_record(run, self._limits, quality=quality)
         server = self._setting.server

@@ -23,7 +23,7 @@ class Pace:
 
     memories: int = 12_000
     settle_seconds: float = 1.5
-    look_seconds: float = 7.0
+    look_seconds: float = 8.0
     run_seconds: float = 2.0
     runs: int = 3
     probe_seconds: float = 3.0
