@@ -1,37 +1,38 @@
 """
-Whether following the advice helps: the demo, for each fault that a parameter can mend, and what clients felt before and
-after.
+Whether following the advice helps: the demo, for each fault that a parameter can mend, with a comparison by turns that
+is long enough for a verdict.
 
 Promised is that in nine of ten runs a figure that the fault breached improves by more than 20 %, or throughput does,
-and that what was planted is no longer found. P99 and throughput are medians of the demo's own runs by turns, three a
-side; the share of true neighbours is that of its two looks.
+and that what was planted is no longer found. P99 and throughput count where the comparison calls them improved; the
+share of true neighbours, which no load measures, is that of the demo's two looks.
 """
 
 import io
 import os
-import statistics
 import sys
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 from outcome import Outcome
 
-from engram_diagnose.bench.verdict import total_rate
 from engram_diagnose.demo.clients import clients
 from engram_diagnose.demo.outcome import Known
-from engram_diagnose.demo.pace import USUAL
+from engram_diagnose.demo.pace import USUAL, Pace
 from engram_diagnose.demo.playing import Playing, play
 from engram_diagnose.demo.stage import CannotPlayError, scene_of
+from engram_diagnose.demo.story import key
 from engram_diagnose.demo.telling import Terminal
+from engram_diagnose.engine.language.comparison_reader import read_comparison
 from engram_diagnose.lab.fault import Hidden
 from engram_diagnose.lab.faults import FAULTS
 from engram_diagnose.lab.single_faults import QUALITY
+from engram_diagnose.rulebase import load_rules
 
 NAME = "advice"
-RUNS, SEVERITY = 1, "plain"
-"""How often each fault is played."""
+SEVERITY = "plain"
 BETTER, SHARE = 0.2, 0.9
 MENDABLE: Final = tuple(
     name for name, fault in FAULTS.items()
@@ -42,12 +43,16 @@ MENDABLE: Final = tuple(
 def run(*, quick: bool) -> list[Outcome]:
     """A line for each fault, and the shares of all runs beside what is promised."""
     names = os.environ.get("ADVICE_FAULTS", "").split() or (MENDABLE[:1] if quick else MENDABLE)
+    times = int(os.environ.get("ADVICE_TIMES", "1"))
+    loaded = load_rules(thorough=False)
+    policy = read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules)
+    pace = replace(USUAL, runs=USUAL.runs if quick else policy.least.runs)
     found: list[Outcome] = []
     first, helped, gone = [], [], []
     with tempfile.TemporaryDirectory(prefix="advice-") as folder:
         for name in names:
-            for _ in range(RUNS):
-                known = _played(name, Path(folder))
+            for _ in range(times):
+                known = _played(name, Path(folder), pace)
                 if known is None:
                     found.append(Outcome(NAME, f"{name}: could not be played here", 0.0, unit="n"))
                     continue
@@ -68,12 +73,12 @@ def run(*, quick: bool) -> list[Outcome]:
     return found
 
 
-def _played(name: str, folder: Path) -> Known | None:
+def _played(name: str, folder: Path, pace: Pace) -> Known | None:
     """What came of one demo; None where this machine cannot play it."""
     told = io.StringIO()
     try:
         return play(
-            Playing(Terminal(out=told, err=io.StringIO()), folder, clients), scene_of(FAULTS[name], SEVERITY, USUAL)
+            Playing(Terminal(out=told, err=io.StringIO()), folder, clients), scene_of(FAULTS[name], SEVERITY, pace)
         )
     except CannotPlayError as error:
         print(f"{name}: {error}", file=sys.stderr, flush=True)
@@ -94,21 +99,11 @@ def _gains(known: Known) -> Iterator[float]:
     before, after = known.felt.get(QUALITY), known.felt_after.get(QUALITY)
     if before and after:
         yield after / before - 1
-    sides = {side: [run for run in known.runs if run["side"] == side] for side in ("before", "after")}
-    if not all(sides.values()):
-        return
-    rates = {side: statistics.median(map(total_rate, runs)) for side, runs in sides.items()}
-    if rates["before"]:
-        yield rates["after"] / rates["before"] - 1
-    for figure in known.fault.breaches:
-        quantile, _, operation = figure.removeprefix("op.latency.").partition("{operation=")
-        both = {side: _median(runs, operation.rstrip("}"), quantile) for side, runs in sides.items()}
-        if both["before"] and both["after"]:
-            yield 1 - both["after"] / both["before"]
-
-
-def _median(runs: Sequence[Mapping[str, Any]], operation: str, quantile: str) -> float | None:
-    values = [one["operations"].get(operation, {}).get("response", {}).get("quantiles", {}).get(quantile)
-              for one in runs]  # fmt: skip
-    known = [value for value in values if value is not None]
-    return statistics.median(known) if known else None
+    for figure in known.comparison["figures"] if known.comparison else ():
+        if figure["verdict"] != "improved" or not figure["before"]:
+            continue
+        ratio = figure["after"] / figure["before"]
+        if figure["on"] == "ops.rate":
+            yield ratio - 1
+        elif key(figure) in known.fault.breaches:
+            yield 1 - ratio

@@ -19,10 +19,10 @@ from engram_diagnose.kernels.loops.vectors import lanes_here
 from engram_diagnose.lab.log import open_log
 from engram_diagnose.lab.loops import world as at
 from engram_diagnose.lab.loops.embed import word_vectors
+from engram_diagnose.lab.loops.layout import Tiers
 from engram_diagnose.lab.loops.locks import new_words
 from engram_diagnose.lab.loops.log import MOST_PAYLOAD
 from engram_diagnose.lab.loops.rings import RINGS, TICKETS, Rings
-from engram_diagnose.lab.loops.tiers import Tiers
 from engram_diagnose.lab.loops.world import Desk, World
 from engram_diagnose.lab.settings import Settings
 from engram_diagnose.lab.tiers import Thresholds, new_tiers

@@ -12,7 +12,7 @@ from engram_diagnose.lab import log as log_files
 from engram_diagnose.lab import tiers as tier_files
 from engram_diagnose.lab.asking import OPERATIONS
 from engram_diagnose.lab.figures import Figures, Histogram, PoolFigures, SpaceFigures, TierFigures, WalFigures
-from engram_diagnose.lab.loops import tiers as tier_loops
+from engram_diagnose.lab.loops import layout
 from engram_diagnose.lab.loops import world as at
 from engram_diagnose.lab.loops.rings import RECALLS, STORES, waiting
 from engram_diagnose.lab.settings import Settings
@@ -22,7 +22,7 @@ _NS: Final = 1e9
 _SAMPLED: Final = 4096
 """Nodes whose links are counted, of more than so many."""
 _BOUNDS: Final = tuple(bound / _NS for bound in at.BOUNDS_NS)
-_TIER_BOUNDS: Final = tuple(bound / _NS for bound in tier_loops.BOUNDS_NS)
+_TIER_BOUNDS: Final = tuple(bound / _NS for bound in layout.BOUNDS_NS)
 
 
 class Occupation:
@@ -133,10 +133,10 @@ def _space(world: Any, space: int) -> SpaceFigures:
 
 def _tiers(world: Any, counted: tier_files.Counted, *, batch: float | None) -> dict[str, TierFigures]:
     capacity, levels = tier_files.capacity(world.tiers), world.tiers.levels
-    used = [_hot(world), *(int(levels[place]) for place in (tier_loops.WARM_USED, tier_loops.COLD_USED))]
+    used = [_hot(world), *(int(levels[place]) for place in (layout.WARM_USED, layout.COLD_USED))]
     held = sum(used[1:])  # every memory has a home below the hot tier, those that are hot as well
     memories = [used[0], max(0, used[1] - used[0]), used[2]] if held else [used[0], 0, 0]
-    sizes = (tier_loops.NODE_BYTES, tier_loops.NODE_BYTES, tier_loops.BLOCK_BYTES // tier_loops.BLOCK)
+    sizes = (layout.NODE_BYTES, layout.NODE_BYTES, layout.BLOCK_BYTES // layout.BLOCK)
     return {
         name: TierFigures(
             memories=memories[tier],
@@ -178,6 +178,6 @@ def _memory(world: Any, names: Mapping[str, int]) -> int:
     stored: int = sum(int(world.spaces[space, at.STORED]) for space in names.values())
     above: int = sum(int(world.states[space, hnsw.ROWS]) for space in names.values())
     row = padded_codes(at.DIMENSIONS) + FIGURES * 4 + world.bottom.shape[1] * 4 + 4 + 1 + 1 + 13
-    hot = _hot(world) * tier_loops.NODE_BYTES
+    hot = _hot(world) * layout.NODE_BYTES
     links: int = world.above.shape[1]
     return stored * int(row) + above * links * 4 + hot

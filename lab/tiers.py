@@ -15,9 +15,10 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
+from engram_diagnose.lab.loops import layout
 from engram_diagnose.lab.loops import tiers as loops
+from engram_diagnose.lab.loops.layout import Tiers
 from engram_diagnose.lab.loops.locks import new_words
-from engram_diagnose.lab.loops.tiers import Tiers
 
 _MEBIBYTE: Final = 1 << 20
 _APART: Final = 32
@@ -29,7 +30,7 @@ _MAGIC: Final = b"ENGRLAB tiers 1\n"
 _PREFIX: Final = struct.Struct("<II")
 """Before each part of a snapshot: how many memories it has, and its CRC-32."""
 _CHUNK: Final = 4096
-_MEMORY_BYTES: Final = 4 + 2 + 1 + loops.DIMENSIONS * 4
+_MEMORY_BYTES: Final = 4 + 2 + 1 + layout.DIMENSIONS * 4
 """A row, its touches, its tier, its embedding."""
 
 
@@ -82,33 +83,33 @@ def new_tiers(
     """
     if rows < 1 or shards < 1 or workers < 1 or hot_mb <= 0 or warm_mb < 0:
         raise ValueError(f"tiers of {rows} rows, {shards} shards, {workers} workers, {hot_mb} and {warm_mb} MiB")
-    slots = max(1, int(hot_mb * _MEBIBYTE / loops.NODE_BYTES / shards))
+    slots = max(1, int(hot_mb * _MEBIBYTE / layout.NODE_BYTES / shards))
     slots = min(slots, rows)
-    warm_slots = min(rows, int(warm_mb * _MEBIBYTE / loops.NODE_BYTES))
-    blocks = -(-rows // loops.BLOCK)
+    warm_slots = min(rows, int(warm_mb * _MEBIBYTE / layout.NODE_BYTES))
+    blocks = -(-rows // layout.BLOCK)
     folder.mkdir(parents=True, exist_ok=True)
-    warm_file, warm = _file(folder / "warm", max(1, warm_slots) * loops.NODE_BYTES)
-    cold_file, cold = _file(folder / "cold", blocks * loops.BLOCK_BYTES)
+    warm_file, warm = _file(folder / "warm", max(1, warm_slots) * layout.NODE_BYTES)
+    cold_file, cold = _file(folder / "cold", blocks * layout.BLOCK_BYTES)
     if huge_pages:
         _ask_for_huge_pages(warm)
     places = 1 << (2 * slots - 1).bit_length()
-    limits = np.zeros(loops.LIMITS, np.int64)
+    limits = np.zeros(layout.LIMITS, np.int64)
     for place, value in (
-        (loops.SHARDS, shards),
-        (loops.SLOTS, slots),
-        (loops.TABLE, places),
-        (loops.ROWS, rows),
-        (loops.WARM_SLOTS, warm_slots),
-        (loops.COLD_SLOTS, blocks * loops.BLOCK),
-        (loops.WORKERS, workers),
-        (loops.ACTIVATION_STRIDE, 1 if false_sharing else _APART),
-        (loops.WARM_FILE, warm_file),
-        (loops.COLD_FILE, cold_file),
-        (loops.TO_HOT, math.floor(thresholds.to_hot)),
-        (loops.TO_WARM, math.floor(thresholds.to_warm)),
-        (loops.KEPT_HOT, math.ceil(thresholds.kept_hot)),
-        (loops.KEPT_WARM, math.ceil(thresholds.kept_warm)),
-        (loops.IDLE_HOURS, _hours(thresholds.kept_warm)),
+        (layout.SHARDS, shards),
+        (layout.SLOTS, slots),
+        (layout.TABLE, places),
+        (layout.ROWS, rows),
+        (layout.WARM_SLOTS, warm_slots),
+        (layout.COLD_SLOTS, blocks * layout.BLOCK),
+        (layout.WORKERS, workers),
+        (layout.ACTIVATION_STRIDE, 1 if false_sharing else _APART),
+        (layout.WARM_FILE, warm_file),
+        (layout.COLD_FILE, cold_file),
+        (layout.TO_HOT, math.floor(thresholds.to_hot)),
+        (layout.TO_WARM, math.floor(thresholds.to_warm)),
+        (layout.KEPT_HOT, math.ceil(thresholds.kept_hot)),
+        (layout.KEPT_WARM, math.ceil(thresholds.kept_warm)),
+        (layout.IDLE_HOURS, _hours(thresholds.kept_warm)),
     ):
         limits[place] = value
     return Tiers(
@@ -118,29 +119,29 @@ def new_tiers(
         referenced=np.zeros(shards * slots, np.uint8),
         dirty=np.zeros(shards * slots, np.uint8),
         hands=np.zeros(shards * 8, np.int64),
-        hot=_memory(shards * slots * loops.NODE_BYTES, huge_pages=huge_pages),
+        hot=_memory(shards * slots * layout.NODE_BYTES, huge_pages=huge_pages),
         warm=np.frombuffer(warm, np.float32),
         cold=np.frombuffer(cold, np.int8),
         scales=np.frombuffer(cold, np.float32),
-        homes=np.full(rows, loops.NOWHERE, np.int32),
+        homes=np.full(rows, layout.NOWHERE, np.int32),
         states=np.zeros(rows, np.uint8),
         touches=np.zeros(rows, np.uint16),
         idle=np.zeros(rows, np.uint8),
         seen=np.zeros(rows, np.uint16),
         warm_rows=np.full(max(1, warm_slots), -1, np.int32),
         free_warm=np.zeros(max(1, warm_slots), np.int32),
-        free_cold=np.zeros(blocks * loops.BLOCK, np.int32),
-        levels=np.zeros(loops.LEVEL_WORDS, np.int64),
+        free_cold=np.zeros(blocks * layout.BLOCK, np.int32),
+        levels=np.zeros(layout.LEVEL_WORDS, np.int64),
         limits=limits,
         activations=np.zeros((workers + 1) * _APART, np.int32)[_APART // 2 :],
-        figures=np.zeros((workers + 1) * loops.FIGURES, np.int64),
-        bounds=np.array(loops.BOUNDS_NS, np.int64),
+        figures=np.zeros((workers + 1) * layout.FIGURES, np.int64),
+        bounds=np.array(layout.BOUNDS_NS, np.int64),
     )
 
 
 def close(tiers: Tiers) -> None:
     """Close the files; no thread may visit any more."""
-    for place in (loops.WARM_FILE, loops.COLD_FILE):
+    for place in (layout.WARM_FILE, layout.COLD_FILE):
         if tiers.limits[place] >= 0:
             os.close(int(tiers.limits[place]))
             tiers.limits[place] = -1
@@ -149,32 +150,36 @@ def close(tiers: Tiers) -> None:
 def memories(tiers: Tiers, *, low: int = 0, high: int | None = None) -> tuple[int, int, int]:
     """How many memories of rows `low` to `high` are hot, warm and cold."""
     states = tiers.states[low:high]
-    hot, warm, cold = (int(np.count_nonzero(states == 1 + tier)) for tier in range(loops.TIERS))
+    hot, warm, cold = (int(np.count_nonzero(states == 1 + tier)) for tier in range(layout.TIERS))
     return hot, warm, cold
 
 
 def capacity(tiers: Tiers) -> tuple[int, int, int]:
     """How many memories each tier has room for."""
     limits = tiers.limits
-    return int(limits[loops.SHARDS] * limits[loops.SLOTS]), int(limits[loops.WARM_SLOTS]), int(limits[loops.COLD_SLOTS])
+    return (
+        int(limits[layout.SHARDS] * limits[layout.SLOTS]),
+        int(limits[layout.WARM_SLOTS]),
+        int(limits[layout.COLD_SLOTS]),
+    )
 
 
 def counted(tiers: Tiers) -> Counted:
     """What the workers counted, while they go on."""
-    sums = tiers.figures.reshape(-1, loops.FIGURES).sum(axis=0)
-    count = loops.BUCKET_COUNT
-    stride, workers = int(tiers.limits[loops.ACTIVATION_STRIDE]), int(tiers.limits[loops.WORKERS])
+    sums = tiers.figures.reshape(-1, layout.FIGURES).sum(axis=0)
+    count = layout.BUCKET_COUNT
+    stride, workers = int(tiers.limits[layout.ACTIVATION_STRIDE]), int(tiers.limits[layout.WORKERS])
     return Counted(
-        visits=int(sums[loops.VISITS]),
-        hits=_three(sums, loops.HITS),
-        unknown=int(sums[loops.UNKNOWNS]),
-        sleeps=int(sums[loops.SLEEPS]),
-        evictions=_three(sums, loops.EVICTIONS),
-        migrations=_three(sums, loops.MIGRATIONS),
-        sampled_seconds=tuple(value / 1e9 for value in _three(sums, loops.SAMPLED_NS)),  # type: ignore[arg-type]
+        visits=int(sums[layout.VISITS]),
+        hits=_three(sums, layout.HITS),
+        unknown=int(sums[layout.UNKNOWNS]),
+        sleeps=int(sums[layout.SLEEPS]),
+        evictions=_three(sums, layout.EVICTIONS),
+        migrations=_three(sums, layout.MIGRATIONS),
+        sampled_seconds=tuple(value / 1e9 for value in _three(sums, layout.SAMPLED_NS)),  # type: ignore[arg-type]
         buckets=tuple(
-            tuple(int(value) for value in sums[loops.BUCKETS + tier * count : loops.BUCKETS + (tier + 1) * count])
-            for tier in range(loops.TIERS)
+            tuple(int(value) for value in sums[layout.BUCKETS + tier * count : layout.BUCKETS + (tier + 1) * count])
+            for tier in range(layout.TIERS)
         ),
         activations=float(tiers.activations[: workers * stride : stride].view(np.float32).sum(dtype=np.float64)),
     )
@@ -232,7 +237,7 @@ def load(tiers: Tiers, path: Path) -> int:
 
 def populate(tiers: Tiers) -> bool:
     """Have the pages of the warm file that are in use mapped at once, not when they are met; whether that was done."""
-    used = int(tiers.levels[loops.WARM_NEXT]) * loops.NODE_BYTES // mmap.PAGESIZE * mmap.PAGESIZE
+    used = int(tiers.levels[layout.WARM_NEXT]) * layout.NODE_BYTES // mmap.PAGESIZE * mmap.PAGESIZE
     pages = tiers.warm.base
     try:
         if used and isinstance(pages, mmap.mmap):
@@ -244,7 +249,7 @@ def populate(tiers: Tiers) -> bool:
 
 def _packed(tiers: Tiers, rows: npt.NDArray[np.int32]) -> tuple[bytes, bytes]:
     found = np.zeros(len(rows), np.int8)
-    vectors = np.zeros((len(rows), loops.DIMENSIONS), np.float32)
+    vectors = np.zeros((len(rows), layout.DIMENSIONS), np.float32)
     loops.peek_many(tiers, rows, found, vectors)
     body = b"".join(part.tobytes() for part in (rows, tiers.touches[rows], found, vectors))
     return _PREFIX.pack(len(rows), zlib.crc32(body)), body
@@ -254,7 +259,7 @@ def _unpack(tiers: Tiers, body: bytes, length: int, path: Path) -> None:
     rows = np.frombuffer(body, np.int32, length)
     touches = np.frombuffer(body, np.uint16, length, 4 * length)
     found = np.frombuffer(body, np.int8, length, 6 * length)
-    vectors = np.frombuffer(body[7 * length :], np.float32).reshape(length, loops.DIMENSIONS)
+    vectors = np.frombuffer(body[7 * length :], np.float32).reshape(length, layout.DIMENSIONS)
     failed = int(loops.put_back_many(tiers, rows, vectors, found, touches))
     if failed == -errno.EINVAL:
         raise ValueError(f"{path}: it has memories that these tiers have no rows for; remove it, and start again")

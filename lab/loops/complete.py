@@ -13,8 +13,9 @@ from engram_diagnose.kernels.loops.compiled import inlined, loop
 from engram_diagnose.kernels.loops.hnsw import _word
 from engram_diagnose.kernels.loops.hnsw_distances import _distance
 from engram_diagnose.lab.loops import world as at
+from engram_diagnose.lab.loops.layout import HOT, UNKNOWN
 from engram_diagnose.lab.loops.search import new_epoch, offer
-from engram_diagnose.lab.loops.tiers import HOT, UNKNOWN, visit
+from engram_diagnose.lab.loops.tiers import visit
 from engram_diagnose.lab.loops.world import graph_of
 
 _BASE: Final = at.BASE

@@ -17,8 +17,9 @@ from engram_diagnose.kernels.loops.hnsw_distances import _distance, _in_order
 from engram_diagnose.kernels.loops.hnsw_sketches import _encode
 from engram_diagnose.kernels.loops.similarity import _by_tiles_8, _by_tiles_16
 from engram_diagnose.lab.loops import world as at
+from engram_diagnose.lab.loops.layout import HOT, UNKNOWN
 from engram_diagnose.lab.loops.native import copy_items
-from engram_diagnose.lab.loops.tiers import HOT, UNKNOWN, gather, prefetch_node
+from engram_diagnose.lab.loops.tiers import gather, prefetch_node
 from engram_diagnose.lab.loops.world import graph_of
 
 _ROWS: Final = 8

@@ -14,9 +14,9 @@ import numpy.typing as npt
 from engram_diagnose.kernels.loops.compiled import inlined
 from engram_diagnose.kernels.loops.hnsw import Graph
 from engram_diagnose.lab.asking import MOST_CONTENT_BYTES, MOST_RESULTS
+from engram_diagnose.lab.loops.layout import Tiers
 from engram_diagnose.lab.loops.log import Log
 from engram_diagnose.lab.loops.rings import Rings
-from engram_diagnose.lab.loops.tiers import Tiers
 
 DIMENSIONS: Final = 768
 SPACES: Final = 64

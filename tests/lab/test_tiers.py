@@ -9,8 +9,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from engram_diagnose.lab.loops import layout
 from engram_diagnose.lab.loops import tiers as loops
-from engram_diagnose.lab.loops.tiers import DIMENSIONS, Tiers
+from engram_diagnose.lab.loops.layout import DIMENSIONS, Tiers
 from engram_diagnose.lab.tiers import (
     Thresholds,
     capacity,
@@ -114,7 +115,7 @@ def test_what_is_saved_is_loaded_into_the_same_tiers(filled: Tiers, tmp_path: Pa
     assert memories(again) == memories(filled)
     before, after = found(filled), found(again)
     assert np.array_equal(before[0], after[0])
-    exact = before[0] != loops.COLD
+    exact = before[0] != layout.COLD
     assert np.array_equal(before[1][exact], after[1][exact])
     assert np.allclose(before[1], after[1], rtol=1e-5, atol=1e-6)
     assert np.array_equal(filled.touches, again.touches)
@@ -179,7 +180,7 @@ def test_on_a_full_disk_a_store_is_refused_and_nothing_that_was_stored_is_lost(s
     assert sum(memories(tiers)) == 8000 - len(refused)
     out = np.zeros(DIMENSIONS, np.float32)
     for row in range(8000):
-        assert (loops.peek(tiers, row, out) == loops.UNKNOWN) == (row in refused)
+        assert (loops.peek(tiers, row, out) == layout.UNKNOWN) == (row in refused)
         assert row in refused or np.array_equal(out, vector * row)
     (small_disk / "other").unlink()
     time.sleep(0.2)  # a disk that was full is not asked each time
@@ -203,7 +204,7 @@ def test_thresholds_below_one_an_hour_are_so_many_hours(tmp_path: Path) -> None:
         tiers = new_tiers(
             tmp_path, rows=1, hot_mb=1, shards=1, warm_mb=1, workers=1, thresholds=Thresholds(kept_warm=kept_warm)
         )
-        assert (tiers.limits[loops.IDLE_HOURS], tiers.limits[loops.KEPT_WARM]) == (hours, accesses)
+        assert (tiers.limits[layout.IDLE_HOURS], tiers.limits[layout.KEPT_WARM]) == (hours, accesses)
         close(tiers)
 
 
@@ -212,4 +213,4 @@ def test_what_was_counted_is_by_tier(filled: Tiers) -> None:
     assert counts.visits == 0
     assert counts.evictions[0] > 0  # by those who store, too
     assert len(counts.buckets) == 3
-    assert {len(buckets) for buckets in counts.buckets} == {loops.BUCKET_COUNT}
+    assert {len(buckets) for buckets in counts.buckets} == {layout.BUCKET_COUNT}

@@ -181,18 +181,19 @@ def compared(known: Known) -> Iterable[str]:
     comparison = known.comparison
     if comparison is None:
         return
-    wanted = [one for one in comparison["figures"] if _key(one) in (*known.fault.breaches, "ops.rate")]
+    wanted = [one for one in comparison["figures"] if key(one) in (*known.fault.breaches, "ops.rate")]
     for one in wanted:
         if one["before"] and one["after"] is not None:
             values = f"{one['before_text']} before, {one['after_text']} after"
-            yield f"{_key(one)}: {values} ({one['after'] / one['before'] - 1:+.0%})"
+            yield f"{key(one)}: {values} ({one['after'] / one['before'] - 1:+.0%})"
     if not wanted:
         yield str(comparison["verdict"]["sentence"])
     if comparison.get("provisional"):
         yield "provisional: so few runs a side cannot tell a small change from noise"
 
 
-def _key(figure: Json) -> str:
+def key(figure: Json) -> str:
+    """A figure of a comparison as faults name what they breach."""
     labels = ", ".join(f"{name}={value}" for name, value in sorted(figure["scope"].items()))
     return f"{figure['on']}{{{labels}}}" if labels else str(figure["on"])
 
