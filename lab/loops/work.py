@@ -78,10 +78,11 @@ def serve_stores(world: Any, scratch: Any, desk: Any, worker: Any) -> Any:
 def _begin(world: Any, desk: Any, worker: Any, ticket: Any, ring: Any) -> None:
     """Count how long it waited, and make the query."""
     told = world.tickets[ticket]
-    waited = nanoseconds() - told[at.ARRIVED]
+    now = nanoseconds()
+    world.counts[worker, at.BUSY] = now
+    waited = now - told[at.ARRIVED]
     atomic_add(world.waits[ring], bucket_of(world.bounds, waited), 1)
     atomic_add(world.waits[ring], at.TIME_SUM, waited)
-    world.counts[worker, at.BUSY] = nanoseconds()
     if told[at.IS_GIVEN]:
         desk.query[:] = world.queries[ticket]
         normalise(desk.query)
@@ -103,9 +104,9 @@ def _end(world: Any, worker: Any, ticket: Any) -> None:
             atomic_add(times, at.FAILED, 1)
         atomic_add(times, at.UNDER_WAY, -1)
         atomic_add(world.spaces[space], at.IN_FLIGHT, -1)
+    answer(world.rings, ticket)  # waking the front takes a worker's time as well
     world.counts[worker, at.BUSY_NS] += nanoseconds() - world.counts[worker, at.BUSY]
     world.counts[worker, at.BUSY] = 0
-    answer(world.rings, ticket)
 
 
 @loop
