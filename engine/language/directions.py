@@ -13,7 +13,15 @@ from typing import Final, Literal
 from engram_diagnose.engine.facts.catalogue import Catalogue, ParameterSpec
 from engram_diagnose.engine.facts.fact import Value, point
 from engram_diagnose.engine.language.evaluation import value_of
-from engram_diagnose.engine.language.expression import Comparison, Expression, Number, Reference, leaves, references
+from engram_diagnose.engine.language.expression import (
+    Comparison,
+    Condition,
+    Expression,
+    Number,
+    Reference,
+    leaves,
+    references,
+)
 from engram_diagnose.engine.language.problem import Problems
 from engram_diagnose.engine.language.rule import Rule, Setting
 from engram_diagnose.engine.language.vocabulary import TARGET_PREFIX
@@ -43,17 +51,26 @@ def figures_of(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue) -> d
 
 
 def _of_symptoms(rule: Rule, rules: Mapping[str, Rule], catalogue: Catalogue) -> dict[str, Better]:
-    """The figures that the explained symptoms test, and which way each is to go."""
+    """The figures that the explained symptoms are of, and which way each is to go."""
     gates = [rules[name].when for name in rule.explains if name in rules]
-    tests = [leaf.test for gate in gates if gate is not None for leaf in leaves(gate)]
-    return dict(figure for test in tests for figure in _tested_figures(test, catalogue))
+    return dict(figure for gate in gates if gate is not None for figure in _figures_of_symptom(gate, catalogue).items())
 
 
-def _tested_figures(test: Expression, catalogue: Catalogue) -> Iterator[tuple[str, Better]]:
-    for reference in references(test):
-        if reference.name.startswith(TARGET_PREFIX):
-            name = reference.name.removeprefix(TARGET_PREFIX)
-            yield name, _better(name, catalogue)
+def _figures_of_symptom(gate: Condition, catalogue: Catalogue) -> dict[str, Better]:
+    """
+    Those that it holds to a target; of a symptom without one, those that it compares with a number.
+
+    Beside a target, a number is about when that counts: too few operations a second are a symptom while the CPU is busy
+    with them, and keeping it busier is no harm.
+    """
+    tests = [leaf.test for leaf in leaves(gate)]
+    named = (reference.name.removeprefix(TARGET_PREFIX) for test in tests for reference in references(test)
+             if reference.name.startswith(TARGET_PREFIX))  # fmt: skip
+    targets = {name: _better(name, catalogue) for name in named}
+    return targets or dict(figure for test in tests for figure in _compared(test))
+
+
+def _compared(test: Expression) -> Iterator[tuple[str, Better]]:
     match test:
         case Comparison(operator, Reference() as fact, Number()):
             yield fact.name.partition("@")[0], "lower" if operator in (">", ">=") else "higher"

@@ -2,7 +2,8 @@
 
 import pytest
 
-from engram_diagnose.engine.language.directions import direction_of, figures_of
+from engram_diagnose.engine.facts.fact import point
+from engram_diagnose.engine.language.directions import direction_of, figures_of, works_against
 from engram_diagnose.engine.language.loader import Loaded, load
 from engram_diagnose.engine.language.problem import RuleBaseError
 from engram_diagnose.rulebase import builtin_files
@@ -112,3 +113,21 @@ def test_the_figures_are_those_of_the_impact_else_of_the_symptoms() -> None:
     assert wal == {"op.latency.p99": "lower"}
     base = loaded(rule_file("config.wal.sync_mode: batch", hangs_on="explains: [symptom.throughput-low]"))
     assert figures_of(base.rules.rules["site.cause"], base.rules.rules, base.catalogue)["ops.rate"] == "higher"
+
+
+def test_what_a_symptom_asks_beside_its_target_is_no_figure_to_better() -> None:
+    """Too few operations are a symptom while the CPU is busy; more workers keep it busier, and that is no harm."""
+    rules, catalogue = LOADED.rules.rules, LOADED.catalogue
+    starved, workers = rules["cpu.workers-starved"], catalogue.parameters["config.threads.recall_workers"]
+    assert "symptom.throughput-low" in starved.explains
+    assert workers.effects == {"cpu.busy": "+"}
+    assert not works_against(starved, workers, point(1), point(6), rules, catalogue)
+
+
+def test_a_symptom_without_a_target_is_of_what_it_compares() -> None:
+    rules, catalogue = LOADED.rules.rules, LOADED.catalogue
+    base = loaded(rule_file("config.wal.sync_mode: batch", hangs_on="explains: [symptom.cpu-high]"))
+    assert figures_of(base.rules.rules["site.cause"], base.rules.rules, base.catalogue)["cpu.busy"] == "lower"
+    workers = catalogue.parameters["config.threads.recall_workers"]
+    assert works_against(base.rules.rules["site.cause"], workers, point(1), point(6), base.rules.rules, catalogue)
+    assert not works_against(base.rules.rules["site.cause"], workers, point(6), point(1), rules, catalogue)
