@@ -32,7 +32,7 @@ from engram_diagnose.lab.single_faults import QUALITY
 from engram_diagnose.rulebase import load_rules
 
 NAME = "advice"
-SEVERITY = "plain"
+SEVERITY, RUN_SECONDS = "plain", 1.0
 BETTER, SHARE = 0.2, 0.9
 MENDABLE: Final = tuple(
     name for name, fault in FAULTS.items()
@@ -46,7 +46,7 @@ def run(*, quick: bool) -> list[Outcome]:
     times = int(os.environ.get("ADVICE_TIMES", "1"))
     loaded = load_rules(thorough=False)
     policy = read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules)
-    pace = replace(USUAL, runs=USUAL.runs if quick else policy.least.runs)
+    pace = USUAL if quick else replace(USUAL, runs=policy.least.runs, run_seconds=RUN_SECONDS)
     found: list[Outcome] = []
     first, helped, gone = [], [], []
     with tempfile.TemporaryDirectory(prefix="advice-") as folder:

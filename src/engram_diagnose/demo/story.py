@@ -90,7 +90,7 @@ def _cause(tell: Teller, cause: Json) -> None:
     why = [gate["sentence"] for gate in cause["gate"] if gate["truth"] == "true"]
     why += [sign["sentence"] for sign in cause["evidence"]["for"][:_SIGNS]]
     if why:
-        tell.tell((f"for: {'; '.join(why)}", "dim"), indent=13, hang=2)
+        tell.tell((f"for: {'; '.join(dict.fromkeys(why))}", "dim"), indent=13, hang=2)
     against = [sign["sentence"] for sign in cause["evidence"]["against"] if "(device," not in sign["sentence"]][:1]
     if against:
         tell.tell((f"against: {against[0]}", "dim"), indent=13, hang=2)
