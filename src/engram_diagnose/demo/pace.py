@@ -13,6 +13,7 @@ class Pace:
     `settle_seconds` of load go before each look, so that tiers and caches are as the load leaves them.
     `look_seconds` of load are looked at: the server's counters twice, and the host's meanwhile.
     `run_seconds` is one run of the comparison; of which there are `runs` a side, too few for a verdict, and told so.
+    `spare` pairs of them are run again where the client was the bottleneck of one.
     `probe_seconds` is one rate while it is found out what the healthy lab carries, `probe_from` the first rate: so long
     that stores outlast the room for memories that are not linked yet.
     `drain_seconds` is how long answers are waited for after a load: a server that falls behind is seen to by then.
@@ -26,6 +27,7 @@ class Pace:
     look_seconds: float = 8.0
     run_seconds: float = 2.0
     runs: int = 3
+    spare: int = 2
     probe_seconds: float = 3.0
     probe_from: float = 500.0
     drain_seconds: float = 0.5

@@ -206,7 +206,7 @@ class _Play:
         pace = self._scene.pace
         with self._tell.waiting("comparing") as words:
             made = interleave(
-                Turns(pace.runs, _ORDER),
+                Turns(pace.runs, _ORDER, spare=pace.spare),
                 switch=lambda side: restart(process, configs[side]),
                 measure=lambda side: self._one(clients, rate, side),
                 on_progress=lambda number, of, side: words(f"comparing: run {number} of {of}, {side}"),
