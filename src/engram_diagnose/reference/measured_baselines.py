@@ -77,14 +77,14 @@ def measured_document(reports: Iterable[Json], *, what: str, host: str) -> dict[
     The file's document of reports (`rules/schema/bench-report-v1.json`); of each figure the last that was measured.
 
     Only valid runs count. Latencies are those of the mixed load, as the sets mean them; rates of one operation those of
-    a load of it alone; the rate of all what the sets' verdicts found (the knee of a ramp), else the mixed load's.
+    a load of it alone; the rate of all what any report's verdicts found (the knee of a ramp), else the mixed load's.
+    So a suite tells the rates, and a mixed load after it, at a rate that the server carries, the latencies.
     """
-    found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, Any]] = {}
-    when = ""
-    for report in reports:
-        for one in (*_of_runs(report["benchmark"]["runs"]), *_of_verdicts(report["verdicts"])):
-            found[one["on"], tuple(sorted(one["scope"].items()))] = one
-        when = report["benchmark"]["runs"][-1]["started"][:10]
+    made = list(reports)
+    told = [one for report in made for one in _of_runs(report["benchmark"]["runs"])]
+    told += [one for report in made for one in _of_verdicts(report["verdicts"])]
+    found = {(one["on"], tuple(sorted(one["scope"].items()))): one for one in told}
+    when = made[-1]["benchmark"]["runs"][-1]["started"][:10] if made else ""
     return {"schema": SCHEMA, "what": what, "host": host, "when": when,
             "figures": [found[key] for key in sorted(found)]}  # fmt: skip
 
