@@ -16,7 +16,7 @@ from click.testing import CliRunner
 from fake_front import Client, request
 from test_metrics import NOT_KNOWN_TO_THE_LAB
 
-from engram_diagnose.cli.run import command as run_command
+from engram_diagnose.cli import group
 from engram_diagnose.collectors.prometheus.facts import facts_of_scrapes
 from engram_diagnose.lab.preload import texts
 from engram_diagnose.lab.process import LabProcess
@@ -138,7 +138,7 @@ def test_a_real_scrape_tells_every_fact_of_the_dialect_that_a_lab_can_know(lab: 
 def test_the_tool_finds_the_lab_and_reads_its_settings(lab: LabProcess, monkeypatch: pytest.MonkeyPatch) -> None:
     options = ["--metrics", f"{lab.url}/metrics", "--config", str(lab.config_path), "--data-dir", str(lab.data_dir),
                "--seconds", "2", "--format", "json"]  # fmt: skip
-    done = CliRunner().invoke(run_command, options)
+    done = CliRunner().invoke(group, ["run", *options])
     assert done.exit_code in (0, 1, 4), done.output
     told = done.stdout
     assert '"guide"' in told
