@@ -14,7 +14,7 @@ from urllib.parse import quote
 import pytest
 from click.testing import CliRunner
 from fake_front import Client, request
-from test_metrics import NOT_KNOWN_TO_THE_LAB
+from unknown_to_the_lab import NOT_KNOWN_TO_THE_LAB
 
 from engram_diagnose.cli import group
 from engram_diagnose.collectors.prometheus.facts import facts_of_scrapes

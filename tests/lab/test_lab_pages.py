@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 from fake_front import Lab
-from test_metrics import NOT_KNOWN_TO_THE_LAB
+from unknown_to_the_lab import NOT_KNOWN_TO_THE_LAB
 
 from engram_diagnose.lab.settings import key_names
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import pytest
 from fake_engine import figures
 from prometheus_client.parser import text_string_to_metric_families
+from unknown_to_the_lab import NOT_KNOWN_TO_THE_LAB
 
 from engram_diagnose.collectors.prometheus.facts import facts_of_scrapes
 from engram_diagnose.collectors.prometheus.series import store_of_scrapes
@@ -22,16 +23,6 @@ from engram_diagnose.rulebase import load_rules
 
 SETTINGS = fitting(Host(cores=4, memory_mb=1 << 14, numa_nodes=1, avx="avx2", flash=True))
 OPERATIONS = ("store", "recall", "activation", "pattern_completion", "consolidation")
-
-NOT_KNOWN_TO_THE_LAB = {
-    "activation.fallback_rate": "the lab has nothing to fall back to",
-    "activation.budget_violation_rate": "the lab sets activations no budget of time",
-    "activation.breaker_state": "the lab has no circuit breaker",
-    "activation.pool_utilisation": "the lab's records come from no pool",
-    "activation.pool_hit_ratio": "the lab's records come from no pool",
-    "server.up": "Prometheus makes that metric as it scrapes",
-}
-"""Facts of the dialect that no scrape of the lab can tell, and why."""
 
 
 class Counting:
