@@ -1,6 +1,7 @@
 """A benchmark from its plan, with an engine that makes figures up."""
 
 import itertools
+import threading
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -16,6 +17,7 @@ from engram_diagnose.bench.plans import Step, Wanted, planned
 from engram_diagnose.bench.preflight import Server
 from engram_diagnose.bench.results import Outcome, Setting
 from engram_diagnose.bench.running import Bench, Done, LoadFailedError, run_benchmark
+from engram_diagnose.bench.sending.processes import LaunchError
 from engram_diagnose.bench.targets import routes_of
 from engram_diagnose.bench.verdict import knee_of
 from engram_diagnose.engine.facts.catalogue import Catalogue
@@ -30,6 +32,7 @@ class MadeUp:
     bears: float = 1e9
     sends: float = 1e9
     aborts: Callable[[Step, float], str] = lambda step, rate: ""
+    lost: str = ""
     medians: Any = field(default_factory=lambda: itertools.repeat(0.002))
     calls: list[tuple[str, float, float]] = field(default_factory=list)
 
@@ -37,8 +40,13 @@ class MadeUp:
         self.calls.append((space, count, rate))
         return Outcome(1.7e9, count / rate, {"store": operation(count)}, 1.0, 0.0, 0.1, 1)
 
+    def next_begin(self) -> threading.Event:
+        return threading.Event()
+
     def load(self, step: Step, rate: float, seconds: float, *, told: str) -> Outcome:
         self.calls.append((told, rate, seconds))
+        if told == self.lost:
+            raise LaunchError("no machine answers")
         served = min(rate, self.bears, self.sends)
         slow = 0.002 if rate <= self.bears else 5.0
         fast = next(self.medians)
@@ -134,6 +142,16 @@ def test_stopped_by_hand_it_keeps_what_was_measured(make) -> None:
     assert done.ended == "stopped by hand"
     assert [run["workload"]["name"] for run in done.runs][-1] == "recall"
     assert done.runs[-1]["validity"]["reasons"] == [] or "aborted" in done.runs[-1]["validity"]["reasons"]
+
+
+def test_machines_that_are_lost_end_it_with_what_was_measured(make) -> None:
+    engine = MadeUp(lost="mixed")
+    done = make(engine, workload="suite", warm=False)
+    assert "could not be sent: no machine answers" in done.ended
+    by_name = {run["workload"]["name"]: run["validity"]["valid"] for run in done.runs}
+    assert by_name["recall"]
+    assert not by_name["mixed"]
+    assert engine.calls[-1][0] == "mixed"
 
 
 def test_memories_that_cannot_be_stored_end_it_before_a_recall_is_sent(make) -> None:

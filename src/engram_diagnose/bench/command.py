@@ -30,6 +30,7 @@ from engram_diagnose.bench.plans import told as told_plan
 from engram_diagnose.bench.preflight import Server, look_at
 from engram_diagnose.bench.results import Setting, benchmark_document
 from engram_diagnose.bench.running import Bench, Done, Seen, run_benchmark
+from engram_diagnose.bench.sending.processes import Launcher, ThisMachine
 from engram_diagnose.bench.stopping import Stopping
 from engram_diagnose.bench.verdict import judge
 from engram_diagnose.bench.workloads import RAMP
@@ -52,6 +53,7 @@ class Order:
     What the operator gave: whom, what, and what to look at meanwhile.
 
     `confirmed` is the host after `--confirm`, `bundles` the folder in which each load's bundle is kept, or None.
+    `cluster` is a Dask scheduler whose machines send the load; empty for this machine.
     """
 
     url: str
@@ -65,6 +67,7 @@ class Order:
     diagnose: bool = True
     dry: bool = False
     bundles: Path | None = None
+    cluster: str = ""
 
 
 class NothingMeasuredError(ValueError):
@@ -82,7 +85,7 @@ def benchmarked(order: Order, packs: Sequence[Path], *, say: Say, progress: Say)
 
     The plan is shown before anything is sent but the preflight's handful of requests. What was stored is taken away
     again, also after Ctrl-C, or named. Raises `GuardError`, `PreflightError`, `NoAnswerError`, `LoadFailedError`,
-    `NothingMeasuredError` and `RuleBaseError`, each with what to do.
+    `NothingMeasuredError`, `LaunchError` and `RuleBaseError`, each with what to do.
     """
     loaded = load_rules(packs, thorough=False)
     limits = read_limits(loaded.texts, "bench")
@@ -99,12 +102,13 @@ def benchmarked(order: Order, packs: Sequence[Path], *, say: Say, progress: Say)
         server = look_at(asking, interfaces(loaded.catalogue.dialects), dialect=order.dialect, space=plan.look_space)
         if address.is_this_machine:
             show(plan, called(server), say)
-        setting = Setting(plan, server, limits, digest(order.config_file))
         wish = _wish(order, server, loaded, address) if order.diagnose else None
-        bench = Bench(setting, asking, EngineLoader(setting, token=order.token, stopping=stop.event, progress=progress),
-                      wish, say, stop.event.is_set)  # fmt: skip
         try:
-            done = run_benchmark(bench)
+            with launching(order.cluster, [address], say) as launcher:
+                setting = Setting(plan, server, limits, digest(order.config_file), launcher.hosts)
+                loader = EngineLoader(setting, token=order.token, stopping=stop.event, progress=progress,
+                                      launcher=launcher)  # fmt: skip
+                done = run_benchmark(Bench(setting, asking, loader, wish, say, stop.event.is_set))
         finally:
             remains = clean_up(asking, server.routes, plan.every_space, offered=server.removes_spaces)
             for line in told_remains(remains, url=address.url, routes=server.routes):
@@ -123,6 +127,28 @@ def stopping(say: Say) -> Iterator[Stopping]:
     """Ctrl-C ends the load first, and cleaning up when it is pressed once more."""
     with Stopping(lambda: say("stopping: what was measured is kept; once more, and what was stored stays")) as one:
         yield one
+
+
+@contextmanager
+def launching(cluster: str, servers: Sequence[Address], say: Say) -> Iterator[Launcher]:
+    """
+    Where a load is sent from: this machine, or those of a Dask cluster.
+
+    Raises `ClusterError`, also where a machine of it would load a server of its own under a loopback address.
+    """
+    if not cluster:
+        yield ThisMachine()
+        return
+    from engram_diagnose.bench.sending.cluster import Cluster, ClusterError
+
+    with Cluster(cluster) as found:
+        here = ThisMachine().hosts
+        for address in servers:
+            if address.is_this_machine and found.hosts != here:
+                raise ClusterError(f"{address.authority} is another machine for each that sends; name the server as "
+                                   "all of them reach it")  # fmt: skip
+        say(f"sent from {', '.join(found.hosts)}, by the cluster {cluster}")
+        yield found
 
 
 def show(plan: Plan, server: str, say: Say) -> None:

@@ -3,7 +3,6 @@ The load of a step as processes that send it: requests made ready, workers start
 """
 
 import json
-import os
 import random
 import threading
 import time
@@ -16,7 +15,7 @@ import numpy as np
 from engram_diagnose.bench.plans import Step
 from engram_diagnose.bench.results import Outcome, Setting
 from engram_diagnose.bench.sending.histogram import merged
-from engram_diagnose.bench.sending.processes import send
+from engram_diagnose.bench.sending.processes import Launcher, ThisMachine, send
 from engram_diagnose.bench.sending.task import Kind, Progress, Result, Second, Task, Told
 from engram_diagnose.bench.texts import Texts
 from engram_diagnose.bench.workloads import STORE
@@ -39,8 +38,10 @@ _GOOD: Final[Mapping[str, frozenset[int]]] = {STORE: frozenset({200, 201}), "rec
 class EngineLoader:
     """Sends the loads of one benchmark; `stopping` ends the one that is under way."""
 
-    def __init__(self, setting: Setting, *, token: str, stopping: threading.Event, progress: Say) -> None:
+    def __init__(self, setting: Setting, *, token: str, stopping: threading.Event, progress: Say,
+                 launcher: Launcher | None = None) -> None:  # fmt: skip
         self._setting = setting
+        self._launcher = launcher or ThisMachine()
         self._plan = setting.plan
         self._limits = setting.limits
         self._token = token
@@ -50,6 +51,12 @@ class EngineLoader:
         self._number = _FIRST_NUMBER
         self._loads = 0
         self._ready: dict[tuple[str, str], Kind] = {}
+        self._begun = threading.Event()
+
+    def next_begin(self) -> threading.Event:
+        """Set once the next load is under way."""
+        self._begun = threading.Event()
+        return self._begun
 
     def seed(self, space: str, count: int, rate: float) -> Outcome:
         """Store the memories 0 to `count` - 1 into a space."""
@@ -120,15 +127,17 @@ class EngineLoader:
         ]  # fmt: skip
         self._number += round(rate * seconds) + workers
         started = time.time()
-        results = send(tasks, self._stopping, lambda so_far: self._progress(_line(told, so_far)))
+        results = send(tasks, self._stopping, lambda so_far: self._progress(_line(told, so_far)),
+                       launcher=self._launcher, on_begin=self._begun.set)  # fmt: skip
         return outcome_of(results, started=started, workers=workers)
 
     def _workers(self, rate: float) -> int:
+        least, most = self._launcher.places
         if self._plan.workers:
-            return self._plan.workers
-        cpus = len(os.sched_getaffinity(0))
-        here = max(1, cpus // 2) if self._plan.address.is_this_machine else cpus
-        return max(1, min(here, -(-int(rate) // int(self._limits["worker_rate"]))))
+            return max(least, self._plan.workers)
+        # On the server's own machine half of it is the server's.
+        own = max(1, most // 2) if self._plan.address.is_this_machine else most
+        return max(least, min(own, -(-int(rate) // int(self._limits["worker_rate"]))))
 
 
 def _part(whole: int, place: int, parts: int) -> int:

@@ -3,6 +3,7 @@ A benchmark from its plan: seed, warm up, measure, look at the server meanwhile,
 """
 
 import math
+import threading
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
@@ -10,9 +11,11 @@ from typing import Any, Final, Protocol
 
 from engram_diagnose.bench.advice import Observing, Wish
 from engram_diagnose.bench.asking import Asking, NoAnswerError
+from engram_diagnose.bench.loading import outcome_of
 from engram_diagnose.bench.plans import Plan, Step, ramp_rates
 from engram_diagnose.bench.quality import Quality, Stored, measured_quality, store_for_quality
 from engram_diagnose.bench.results import Outcome, Setting, run_document
+from engram_diagnose.bench.sending.processes import LaunchError, nothing
 from engram_diagnose.bench.targets import memories_in
 from engram_diagnose.bench.verdict import keeps_up, knee_of
 from engram_diagnose.bench.warming import Warmed, warm_up
@@ -41,6 +44,9 @@ class Loader(Protocol):
 
     def load(self, step: Step, rate: float, seconds: float, *, told: str) -> Outcome:
         """Offer the load of a step; `told` is what progress calls it. Ends early when it is stopped."""
+
+    def next_begin(self) -> threading.Event:
+        """Set once the next load is under way."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -167,7 +173,7 @@ class _Running:
             # Whoever stopped it does not wait for the rest of the window.
             self._done.seen.append(Seen(run, "the load was ended early"))
             return
-        seen = observing.bundle() if observing else f"{step.kind.name} was too short a load for it"
+        seen = observing.bundle() if observing else f"{step.kind.name}: it takes a load of {self._shortest():g} s"
         self._done.seen.append(Seen(run, seen))
 
     def _bearable(self, step: Step) -> Step:
@@ -199,9 +205,13 @@ class _Running:
     def _look(self, step: Step) -> Observing | None:
         after = self._limits["collect_after"]
         seconds = step.seconds - after - self._limits["collect_margin"]
-        if self._bench.wish is None or seconds < self._limits["collect_least"]:
+        if self._bench.wish is None or step.seconds < self._shortest():
             return None
-        return Observing(self._bench.wish, seconds, after=after)
+        return Observing(self._bench.wish, seconds, after=after, begun=self._bench.loader.next_begin())
+
+    def _shortest(self) -> float:
+        """Seconds of a load beside which the server can be looked at."""
+        return sum(self._limits[name] for name in ("collect_after", "collect_margin", "collect_least"))
 
     def _run(self, step: Step, rate: float, seconds: float, *, unstable: bool = False) -> dict[str, Any]:
         order = len(self._done.seen) + 1
@@ -211,7 +221,11 @@ class _Running:
     def _load(self, step: Step, rate: float, seconds: float, *, order: int, told: str,
               unstable: bool = False) -> dict[str, Any]:  # fmt: skip
         memories = self._memories()
-        outcome = self._bench.loader.load(step, rate, seconds, told=told)
+        try:
+            outcome = self._bench.loader.load(step, rate, seconds, told=told)
+        except LaunchError as error:
+            self._done.ended = f"{step.kind.name} at {rate:,.0f}/s could not be sent: {error}"
+            outcome = outcome_of([nothing(str(error))], started=time.time(), workers=0)
         if outcome.aborted and not self._is_over():
             self._aborted(f"{step.kind.name} at {rate:,.0f}/s: {outcome.aborted}")
         return run_document(outcome, step, self._bench.setting, rate=rate, order=order, memories=memories,

@@ -36,6 +36,8 @@ _CODES: Final = {"pass": CLEAN, "partly": CLEAN, "fail": FINDINGS}
 @click.option("--memories", type=click.IntRange(min=0), help="Stored before the first recall.  [default: (4000)]")
 @click.option("--spaces", type=click.IntRange(min=1), help="Memory spaces of the multi-tenant load.  [default: (4)]")
 @click.option("--workers", type=click.IntRange(1, 256), help="Processes that send.  [default: by the rate and CPUs]")
+@click.option("--cluster", default="", metavar="ADDRESS",
+              help="A Dask scheduler whose machines send, instead of this one.")  # fmt: skip
 @click.option(
     "--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="The same seed, the same load."
 )
@@ -179,6 +181,7 @@ def _order(url: str, options: dict[str, Any]) -> Any:
     return Order(
         url, wanted, token, options["confirm"], options["dialect"], options["config_file"], options["data_dir"],
         options["pid"], options["diagnose"], options["dry_run"], options["bundles"],
+        options["cluster"],
     )  # fmt: skip
 
 

@@ -10,8 +10,9 @@ from engram_diagnose.cli.output import NOT_COLLECTED, USAGE
 
 _NOT_COLLECTED: Final = frozenset(
     {
-        "BenchmarkError", "BundleError", "BusyHostError", "LoadFailedError", "NoAnswerError", "NoCompilerError",
-        "NoRecordError", "NothingMeasuredError", "NothingToCollectError", "NothingToCompareError", "PreflightError",
+        "BenchmarkError", "BundleError", "BusyHostError", "ClusterError", "LoadFailedError", "NoAnswerError",
+        "NoCompilerError", "NoRecordError", "NothingMeasuredError", "NothingToCollectError", "NothingToCompareError",
+        "PreflightError",
     }
 )  # fmt: skip
 """By name, so that no command pays for importing what can only fail in another."""

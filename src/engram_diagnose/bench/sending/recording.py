@@ -23,18 +23,20 @@ class Lane:
     One kind of request: how it is made, how its answers are known, and the notes on it.
 
     `note_sent` is called for each request that is sent, `note_lag` for each that is late, `note_done`, `note_start` and
-    `note_end` for each good answer, with nanoseconds of the monotonic clock.
+    `note_end` for each good answer, with nanoseconds of the monotonic clock. `known` is how the last good answer began,
+    up to the first byte of its body, and `known_size` how long it was: the next one is mostly alike.
     """
 
     __slots__ = (
-        "_done", "_ends", "_lags", "_sents", "_starts", "first_sign", "good", "kind", "mark", "note_done", "note_end",
-        "note_lag", "note_sent", "note_start", "number", "ready", "size", "told",
+        "_done", "_ends", "_lags", "_sents", "_starts", "first_sign", "good", "kind", "known", "known_size", "mark",
+        "note_done", "note_end", "note_lag", "note_sent", "note_start", "number", "ready", "size", "told",
     )  # fmt: skip
 
     def __init__(self, kind: Kind, number: int) -> None:
         self.kind, self.number = kind, number
         self.ready, self.size = kind.ready, len(kind.ready)
         self.good, self.first_sign = kind.good, kind.signs[0]
+        self.known, self.known_size = b"", -1
         self.told = Told()
         self.mark = kind.mark if kind.numbered else b""
         self._fresh()

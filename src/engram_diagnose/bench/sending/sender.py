@@ -8,8 +8,8 @@ order of their numbers, so the next number is all there is to know.
 
 import select
 import time
-from collections.abc import Callable, Sequence
-from itertools import cycle
+from collections.abc import Callable, Iterator, Sequence
+from itertools import chain, cycle, repeat
 from typing import Final
 
 import numpy as np
@@ -32,6 +32,10 @@ _SHORTEST: Final = 30e-6
 _HEADINGS: Final = 1024
 _HEAD_END: Final = b"\r\n\r\n"
 _IN: Final = select.EPOLLIN
+_NEVER: Final = 1 << 62
+"""The instant at which the request behind the last one is due."""
+_BLOCK: Final = 4096
+"""Instants that are computed at once."""
 
 
 class Sender:
@@ -118,25 +122,25 @@ class Sender:
         idle, by_fd, headings = connections.idle, connections.by_fd, self._headings
         clock, fds, send = time.monotonic_ns, (self._poll.fileno(),), self._send
         usual, head_end, most = _IN, _HEAD_END, _READ
-        step, workers, end = task.interval * _NS, task.workers, self._end
+        place, workers, end = task.worker, task.workers, self._end
         last = end + int(task.drain * _NS)
-        place, count = task.worker, round(task.seconds / task.interval)
-        due = start + int(place * step) if place < count else last
+        next_due = chain(chain.from_iterable(_dues(task, start)), repeat(_NEVER)).__next__
+        due = next_due()
         idle_since = start
         now = clock()
         look = now + _LOOK
         while not self._ended:
-            while idle and due <= now and place < count:
+            while idle and due <= now:
                 send(idle.pop(), due, now, now - (due if due > idle_since else idle_since))
                 place += workers
-                due = start + int(place * step)
+                due = next_due()
                 now = clock()
             if now >= look:
                 look = now + _LOOK
-                self._look(now, over=place >= count)
-            if now >= last or (place >= count and now >= end and not connections.under_way()):
+                self._look(now, over=due == _NEVER)
+            if now >= last or (due == _NEVER and now >= end and not connections.under_way()):
                 break
-            ahead = min(due, look) if idle and place < count else look
+            ahead = min(due, look) if idle else look
             wait = (min(ahead, end if now < end else last) - now) / _NS
             if idle:
                 # The timeout of epoll counts in milliseconds, rounded up.
@@ -154,25 +158,30 @@ class Sender:
                     self._read_failed(connection, error)
                     continue
                 now = clock()
-                body = data.find(head_end) + 4
-                heading = headings.get(data[:body])
                 lane = connection.lane
-                if (
-                    heading is None
-                    or len(data) != body + heading[1]
-                    or heading[0] not in lane.good
-                    or not (data.startswith(b"{", body) and data.find(lane.first_sign, body) > 0)
-                ):
+                if not (len(data) == lane.known_size and data.startswith(lane.known)):
+                    body = data.find(head_end) + 4
+                    heading = headings.get(data[:body])
+                    if (
+                        heading is None
+                        or len(data) != body + heading[1]
+                        or heading[0] not in lane.good
+                        or not data.startswith(b"{", body)
+                    ):
+                        self._take(connection, data, now)
+                        continue
+                    lane.known, lane.known_size = data[: body + 1], len(data)
+                if data.find(lane.first_sign, len(lane.known) - 1) < 0:
                     self._take(connection, data, now)
                     continue
                 self._last_good = now
                 lane.note_done(connection.due)
                 lane.note_start(connection.sent)
                 lane.note_end(now)
-                if due <= now and place < count:
+                if due <= now:
                     send(connection, due, now, 0)
                     place += workers
-                    due = start + int(place * step)
+                    due = next_due()
                 else:
                     connection.lane = None
                     idle.append(connection)
@@ -368,6 +377,14 @@ class Sender:
             found = second_at(self._seconds, int(second))
             found.sent += int(count)
             found.errors += int(count)
+
+
+def _dues(task: Task, start: int) -> Iterator[list[int]]:
+    """The instants at which this worker's requests are due, block by block."""
+    count, step = round(task.seconds / task.interval), task.interval * _NS
+    for first in range(task.worker, count, _BLOCK * task.workers):
+        numbers = np.arange(first, min(count, first + _BLOCK * task.workers), task.workers)
+        yield (start + (numbers * step).astype(np.int64)).tolist()
 
 
 def _own(dealt: Sequence[int], task: Task) -> list[int]:
