@@ -32,7 +32,7 @@ from engram_diagnose.lab.single_faults import QUALITY
 from engram_diagnose.rulebase import load_rules
 
 NAME = "advice"
-SEVERITY, RUN_SECONDS = "plain", 1.0
+SEVERITY, RUN_SECONDS, SPARE = "plain", 1.0, 4
 BETTER, SHARE = 0.2, 0.9
 MENDABLE: Final = tuple(
     name for name, fault in FAULTS.items()
@@ -46,7 +46,7 @@ def run(*, quick: bool) -> list[Outcome]:
     times = int(os.environ.get("ADVICE_TIMES", "1"))
     loaded = load_rules(thorough=False)
     policy = read_comparison(loaded.texts, loaded.catalogue, loaded.rules.rules)
-    pace = USUAL if quick else replace(USUAL, runs=policy.least.runs, run_seconds=RUN_SECONDS)
+    pace = USUAL if quick else replace(USUAL, runs=policy.least.runs, spare=SPARE, run_seconds=RUN_SECONDS)
     found: list[Outcome] = []
     first, helped, gone = [], [], []
     with tempfile.TemporaryDirectory(prefix="advice-") as folder:
@@ -63,12 +63,13 @@ def run(*, quick: bool) -> list[Outcome]:
                 told = f"{name}: {_told(known)}, better by"
                 found.append(Outcome(NAME, told, gain, unit="n"))
                 print(f"{told} {gain:.0%}", file=sys.stderr, flush=True)
+    noise = "too few runs a side for a verdict" if quick else ""
     shares = {
         "runs with the planted cause first": first,
         "runs in which a breached figure is better by 20 %": helped,
         "runs after which the planted cause is gone": gone,
     }
-    found += [Outcome(NAME, what, sum(seen), "all runs", len(seen), "n", floor=SHARE)
+    found += [Outcome(NAME, what, sum(seen), "all runs", len(seen), "n", floor=SHARE, noise=noise)
               for what, seen in shares.items() if seen]  # fmt: skip
     return found
 

@@ -3,8 +3,10 @@ Advice: a diagnosis in, one consistent set of parameter changes out.
 """
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
 
 from engram_diagnose.engine.advice.budget import Budget, within_budget
 from engram_diagnose.engine.advice.choice import Choice
@@ -29,6 +31,8 @@ from engram_diagnose.engine.inference.frames import Seen
 from engram_diagnose.engine.language.expression import Reference
 from engram_diagnose.engine.language.vocabulary import Vocabulary
 from engram_diagnose.engine.ranking.cause import Cause
+
+_WORSE: Final = "going there would make worse what the cause explains; it is on the better side already"
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,7 +108,7 @@ def _by_parameter(proposals: Iterable[Proposal]) -> list[list[Proposal]]:
 
 
 def _decide(proposals: Sequence[Proposal], diagnosis: Diagnosis) -> Decision | None:
-    """What the proposals for one parameter come to; None where all is as they ask."""
+    """What the proposals for one parameter come to; None where all is as they ask, and nothing was left out."""
     seen = Seen(diagnosis.memory, INSTANCE)
     causes = [one for one in proposals if not one.sizing]
     voices = causes or list(proposals)
@@ -113,19 +117,34 @@ def _decide(proposals: Sequence[Proposal], diagnosis: Diagnosis) -> Decision | N
     key = _key(diagnosis, parameter.name)
     current = seen.value(Reference(parameter.name))
     wanted = representable(chosen.wanted, parameter, key)
-    if wanted is not None and same(wanted, current):
+    left_out = _left_out(causes, partial(representable, parameter=parameter, key=key), current)
+    is_left_out = wanted is not None and same(wanted, current)
+    if is_left_out and not left_out:
         return None
-    agreeing, conflicting = split([one for one in voices if not same(one.wanted, current)], chosen)
+    if is_left_out:
+        chosen, wanted = left_out[0], left_out[0].wanted
+    asking = [one for one in voices if not same(one.wanted, current)]
+    agreeing, conflicting = split([*asking, *left_out], chosen)
     decision = Decision(parameter, key, current, wanted, chosen, agreeing, conflicting,
                         group_of(parameter, chosen.when))  # fmt: skip
     if _ignored(decision, diagnosis):
         return replace(decision, standing="ignored", reason="this release does not read that setting")
     if wanted is None:
         return replace(decision, standing="unknown", reason="something that it is computed from is unknown")
+    if is_left_out:
+        return replace(decision, standing="held", reason=_WORSE)
     if _torn(decision):
         reason = "causes that cannot be told apart ask for opposite changes; measure what would part them first"
         return replace(decision, standing="held", reason=reason)
     return decision
+
+
+def _left_out(
+    causes: Sequence[Proposal], written: Callable[[Value | None], Value | None], current: Value | None
+) -> list[Proposal]:
+    """What causes would have asked for, had it not worked against what they explain; `written` as the key holds it."""
+    asked = [replace(one, wanted=written(one.left_out)) for one in causes if one.left_out is not None]
+    return [one for one in asked if one.wanted is not None and not same(one.wanted, current)]
 
 
 def _chosen(voices: Sequence[Proposal], current: Value | None) -> Proposal:
@@ -140,7 +159,8 @@ def _chosen(voices: Sequence[Proposal], current: Value | None) -> Proposal:
 
 def _torn(decision: Decision) -> bool:
     """Whether a cause that is tied with the one that decided pulls the other way."""
-    tied = [one for one in decision.conflicting if one.tie is not None and one.tie == decision.chosen.tie]
+    tied = [one for one in decision.conflicting
+            if one.left_out is None and one.tie is not None and one.tie == decision.chosen.tie]  # fmt: skip
     moves = direction(decision.current, decision.wanted)
     return any(direction(decision.current, one.wanted) * moves <= 0 and one.wanted is not None for one in tied)
 

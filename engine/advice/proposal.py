@@ -30,6 +30,7 @@ class Proposal:
     """
     One value that a cause or a table asks for, in base units; None, with its `text`, where it cannot be computed.
 
+    Where that value would make worse what the cause explains, it is `left_out`, and the value as it is stands for it.
     `rank` is the cause's, from 1, and `tie` the number it shares with causes that cannot be told from it; a table
     has rank `SIZING` and no confidence. `when` is when the rule wants it: now, next restart or planned.
     """
@@ -47,6 +48,7 @@ class Proposal:
     tradeoff: str = ""
     because: str = ""
     verify: Verification | None = None
+    left_out: Value | None = None
 
     @property
     def sizing(self) -> bool:
@@ -66,9 +68,10 @@ def _of_cause(cause: Cause, rank: int, diagnosis: Diagnosis, vocabulary: Vocabul
     for recommendation in applicable(cause.rule, seen):
         because = wording.filled(recommendation.because, _NO_TEST) if recommendation.settings else ""
         for setting in recommendation.settings:
+            wanted, left_out = _wanted(setting, cause, seen, diagnosis)
             yield Proposal(
                 setting.parameter,
-                _wanted(setting, cause, seen, diagnosis),
+                wanted,
                 setting.text,
                 cause.rule.id,
                 cause.rule.title,
@@ -80,15 +83,16 @@ def _of_cause(cause: Cause, rank: int, diagnosis: Diagnosis, vocabulary: Vocabul
                 recommendation.tradeoff,
                 because,
                 recommendation.verify,
+                left_out,
             )
 
 
-def _wanted(setting: Setting, cause: Cause, seen: Seen, diagnosis: Diagnosis) -> Value | None:
-    """What a setting comes to; the value as it is where the change would work against what the cause explains."""
+def _wanted(setting: Setting, cause: Cause, seen: Seen, diagnosis: Diagnosis) -> tuple[Value | None, Value | None]:
+    """What a setting comes to; where that works against what the cause explains, the value as it is, and the other."""
     catalogue, parameter = diagnosis.catalogue, diagnosis.catalogue.parameters[setting.parameter]
     current, wanted = seen.value(Reference(setting.parameter)), wanted_value(setting, seen, parameter)
     against = works_against(cause.rule, parameter, current, wanted, diagnosis.rules.rules, catalogue)
-    return current if against else wanted
+    return (current, wanted) if against else (wanted, None)
 
 
 def of_sizing(diagnosis: Diagnosis) -> Iterator[Proposal]:

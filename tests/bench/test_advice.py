@@ -1,6 +1,8 @@
 """What the rule base makes of a load: the client's figures as facts, and the causes of several loads together."""
 
 import json
+import threading
+import time
 from dataclasses import replace
 from typing import Any
 
@@ -9,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.bench.made import operation, run
 
-from engram_diagnose.bench.advice import Wish, client_record, diagnosis_of, merged_recommendations, with_load
+from engram_diagnose.bench import advice
+from engram_diagnose.bench.advice import Observing, Wish, client_record, diagnosis_of, merged_recommendations, with_load
 from engram_diagnose.bench.quality import Quality
 from engram_diagnose.collectors.bundle import encode_bundle, read_bundle
 from engram_diagnose.collectors.capture.answer import Answer
@@ -159,3 +162,28 @@ def test_causes_of_several_loads_are_told_once_each_where_they_are_surest() -> N
     assert merged is not None
     assert [(one["rule"], one["confidence"]["probability"]) for one in merged["causes"]] == [("a", 0.9), ("b", 0.5)]
     assert merged_recommendations([]) is None
+
+
+def test_the_look_begins_when_the_load_has_been_on_and_not_when_it_was_asked_for(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    began = threading.Event()
+    looked: list[bool] = []
+
+    def collected(wish: Wish) -> Any:
+        looked.append(began.is_set())
+        return wish
+
+    monkeypatch.setattr(advice, "_collected", collected)
+    observing = Observing(Wish(Request(), load_rules(thorough=False)), 1.0, after=0.05, begun=began)
+    time.sleep(0.2)
+    assert looked == []
+    began.set()
+    assert isinstance(observing.bundle(), Wish)
+    assert looked == [True]
+
+
+def test_a_load_that_never_begins_is_not_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(advice, "_BEGINS_WITHIN", 0.05)
+    wish = Wish(Request(), load_rules(thorough=False))
+    assert Observing(wish, 1.0, begun=threading.Event()).bundle() == "the load did not begin"

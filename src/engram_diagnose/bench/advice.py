@@ -29,6 +29,8 @@ from engram_diagnose.rulebase import rule_digests
 from engram_diagnose.session import asked_facts, diagnose_bundle
 
 Json = Mapping[str, Any]
+_BEGINS_WITHIN: Final = 60.0
+"""Seconds until whoever sends has started and is connected."""
 _JOIN_EXTRA: Final = 10.0
 """Seconds to wait for collecting beyond what it was given: single answers have their own deadlines."""
 
@@ -87,19 +89,24 @@ class Observing:
     """
     Collecting in a thread while the load runs; one that is no longer waited for ends with the process.
 
-    `seconds` is how long the server's counters are watched, and `after` how long the load has been on by then.
+    `seconds` is how long the server's counters are watched, and `after` how long the load has been on by then, which is
+    `begun` when its first request is due.
     """
 
-    def __init__(self, wish: Wish, seconds: float, *, after: float = 0.0) -> None:
+    def __init__(self, wish: Wish, seconds: float, *, after: float = 0.0, begun: threading.Event | None = None) -> None:
         self._wish = replace(wish, request=replace(wish.request, seconds=seconds))
         self._seconds = seconds
         self._after = after
+        self._begun = begun
         self._bundle: Bundle | None = None
         self._problem = ""
         self._thread = threading.Thread(target=self._run, name="looking at the server", daemon=True)
         self._thread.start()
 
     def _run(self) -> None:
+        if self._begun is not None and not self._begun.wait(_BEGINS_WITHIN):
+            self._problem = "the load did not begin"
+            return
         time.sleep(self._after)
         try:
             self._bundle = _collected(self._wish)

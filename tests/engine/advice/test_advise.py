@@ -12,8 +12,9 @@ from engram_diagnose.engine.advice.record import Application, KeyChange, Realise
 from engram_diagnose.engine.diagnosis import Expert, Subject, expert
 from engram_diagnose.engine.facts.fact import Fact, Status, point
 from engram_diagnose.engine.facts.scope import INSTANCE, scope_of
+from engram_diagnose.engine.language.loader import load
 from engram_diagnose.engine.language.parser import parse_reference
-from engram_diagnose.rulebase import load_rules
+from engram_diagnose.rulebase import builtin_files, load_rules
 
 GIB, MIB = 2.0**30, 2.0**20
 NOW = 1_700_000_000.0
@@ -137,6 +138,53 @@ def test_a_cause_that_is_less_likely_than_not_changes_nothing_and_is_named(built
     found = advise(replace(diagnosis, policy=policy))
     assert found.decisions == ()
     assert {one.cause.rule.id for one in found.refused} >= {"memory.cache-misses"}
+
+
+CONSTANT = b"""\
+schema: engram-diagnose/rules/v1
+pack: site.test
+rules:
+  - id: site.search-width
+    rev: 1
+    kind: cause
+    title: Searches are not as wide as ours
+    when: cpu.busy > 90%
+    when_true: likely
+    explains: [symptom.recall-slow]
+    impact: {on: 'op.latency.p99{operation=recall}', relief: 'op.latency.p99{operation=recall} / 2'}
+    recommend:
+      - set:
+          config.hnsw.ef_search: 100
+    given: {cpu.busy: 95%, config.hnsw.ef_search: 200}
+    tests: [fires]
+"""
+
+
+def test_what_was_left_out_stands_beside_another_cause_that_asks_for_a_change() -> None:
+    other = CONSTANT.replace(b"site.test", b"site.other").replace(b"site.search-width", b"site.narrower")
+    other = other.replace(b"ef_search: 100", b"ef_search: current / 2")
+    site = expert(load(builtin_files(), [{"site.yaml": CONSTANT}, {"other.yaml": other}]))
+    given = {"cpu.busy": 0.95, "op.latency.p99{operation=recall}": 0.045, "config.hnsw.ef_search": 50}
+    one = decision(advice(site, given), "config.hnsw.ef_search")
+    assert (one.standing, one.wanted, one.chosen.rule) == ("advised", point(25.0), "site.narrower")
+    assert [(voice.rule, voice.wanted) for voice in one.conflicting] == [("site.search-width", point(100.0))]
+
+
+def test_what_a_release_does_not_read_is_ignored_also_where_it_would_make_worse() -> None:
+    site = expert(load(builtin_files(), [{"site.yaml": CONSTANT}]))
+    given = {"cpu.busy": 0.95, "op.latency.p99{operation=recall}": 0.045, "config.hnsw.ef_search": 50}
+    assert decision(advice(site, given, dialect="engram-0.1"), "config.hnsw.ef_search").standing == "ignored"
+
+
+@pytest.mark.parametrize(("current", "standing"), [(200, "advised"), (50, "held"), (100, None)])
+def test_what_would_make_worse_what_it_is_for_is_told_and_not_done(current: int, standing: str | None) -> None:
+    site = expert(load(builtin_files(), [{"site.yaml": CONSTANT}]))
+    given = {"cpu.busy": 0.95, "op.latency.p99{operation=recall}": 0.045, "config.hnsw.ef_search": current}
+    found = [one for one in advice(site, given).decisions if one.name == "config.hnsw.ef_search"]
+    assert [one.standing for one in found] == ([standing] if standing else [])
+    for one in found:
+        assert one.wanted == point(100.0)
+        assert ("make worse" in one.reason) is (standing == "held")
 
 
 def test_increases_stay_within_the_joint_memory_budget(builtin: Expert) -> None:
