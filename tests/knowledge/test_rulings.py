@@ -590,8 +590,6 @@ _COUNTED_OR_THERE = {
     "telemetry.absent_metrics > 0",
     "telemetry.dropped_updates > 0",
     "alert.count > 0",
-    "consolidation.run_rate == 0",
-    "under_way >= 1",
     # One and a share of it.
     "op.latency.p99 > (1 + $rise) * op.latency.p99@baseline",
     "ops.rate < (1 - $fall) * ops.rate@baseline",

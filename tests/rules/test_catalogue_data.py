@@ -49,6 +49,7 @@ FUNCTIONS = frozenset(
         "increase",
         "avg_over_time",
         "max_over_time",
+        "min_over_time",
         "histogram_quantile",
         "clamp_min",
         "clamp_max",
