@@ -114,7 +114,10 @@ SINGLE: Final = (
             Scaled("memories", 0.01, 0.25, whole=False),
         ),
         load=Load(SPREADING, 0.75, skew=0.7),
-        causes=(("tiers.hot-tier-too-small", "tiers.hot-memories-in-warm", "tiers.small-space-outside-hot"),),
+        causes=(
+            ("tiers.hot-tier-too-small", "tiers.hot-memories-in-warm", "tiers.small-space-outside-hot",
+             "server.tier-full"),
+        ),
         mended_by=("storage.hot_tier_size_mb",),
         breaches=(RECALL_P99, ACTIVATION_P999),
     ),
@@ -135,7 +138,7 @@ SINGLE: Final = (
         load=Load(SPREADING, 0.8, skew=0.0),
         causes=(
             ("tiers.hot-tier-too-small", "memory.cache-thrash", "tiers.hot-memories-in-warm",
-             "tiers.small-space-outside-hot"),
+             "tiers.small-space-outside-hot", "server.tier-full"),
         ),
         mended_by=("storage.hot_tier_size_mb",),
         breaches=(RECALL_P99, ACTIVATION_P999),
@@ -339,7 +342,7 @@ SINGLE: Final = (
             for name, depth, candidates in ((MILD, 12, 3000), (PLAIN, 100, 20000), (SEVERE, 1000, 100000))
         ),
         load=Load(COMPLETING, 0.3),
-        causes=(("completion.too-many-candidates", "completion.too-deep"),),
+        causes=(("completion.too-many-candidates", "completion.too-deep", "completion.holds-workers"),),
         mended_by=("pattern_completion.max_candidates", "pattern_completion.max_depth"),
         breaches=(COMPLETION_P999, RECALL_P99),
     ),

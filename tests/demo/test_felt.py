@@ -17,7 +17,8 @@ CATALOGUE = load_rules(thorough=False).catalogue
 
 def run(**p99: float) -> dict[str, Any]:
     """A run with these P99 in seconds, by operation."""
-    return {"operations": {name: {"response": {"quantiles": {"p50": value / 4, "p99": value}}}
+    return {"duration_seconds": 12.0,
+            "operations": {name: {"sent": 1000, "ok": 1000, "response": {"quantiles": {"p50": value / 4, "p99": value}}}
                            for name, value in p99.items()}}  # fmt: skip
 
 
@@ -39,8 +40,21 @@ def test_latencies_are_response_times_and_quality_is_what_the_client_found() -> 
         "op.latency.p99{operation=activation}",
         "op.latency.p999{operation=recall}",
     )
-    found = figures_felt(run(recall=0.012, store=0.003), bundle(here=0.91), names)
+    found = figures_felt(run(recall=0.012, store=0.003), bundle(here=0.91), names, wait=5.0)
     assert found == pytest.approx({RECALL_P99: 0.012, STORE_P99: 0.003, QUALITY: 0.91})
+
+
+@pytest.mark.parametrize(
+    ("ok", "seconds", "felt"),
+    [(1000, 12.0, 0.012), (990, 12.0, 0.012), (989, 12.0, 5.0), (989, 3.0, 3.0), (0, 12.0, 5.0)],
+)
+def test_requests_that_fail_wait_longest(ok: int, seconds: float, felt: float) -> None:
+    seen = run(recall=0.012) | {"duration_seconds": seconds}
+    entry = seen["operations"]["recall"]
+    entry["ok"] = ok
+    if not ok:
+        entry["response"]["quantiles"] = {"p50": None, "p99": None}
+    assert figures_felt(seen, bundle(), [RECALL_P99], wait=5.0) == {RECALL_P99: felt}
 
 
 def test_a_fault_is_felt_that_is_slower_and_misses_its_target() -> None:

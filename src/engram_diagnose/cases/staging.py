@@ -10,7 +10,7 @@ import signal
 import time
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any, Final
@@ -20,13 +20,13 @@ from engram_diagnose.cases.label import Loaded as LoadOf
 from engram_diagnose.cases.making import Collected, NotMadeError, Planned, parts_of
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.demo import carrying
-from engram_diagnose.demo.clients import LabClients, clients
+from engram_diagnose.demo.clients import clients
 from engram_diagnose.demo.felt import Felt, compared, figures_felt
 from engram_diagnose.demo.pace import Pace
 from engram_diagnose.demo.stage import CannotPlayError, Scene, healthy_config, lab, rooms, sick_config
 from engram_diagnose.engine.language.limits_reader import read_limits
 from engram_diagnose.engine.language.loader import Loaded
-from engram_diagnose.lab.fault import Surroundings
+from engram_diagnose.lab.fault import Fault, Hidden, Severity
 from engram_diagnose.lab.faults import settings_of
 from engram_diagnose.lab.process import LabProcess
 
@@ -76,6 +76,7 @@ class _Staging:
         self._here = here
         self._noise = limits["rate_noise"]
         self._least = {"lower": limits["felt_slower"], "higher": limits["felt_missing"]}
+        self._wait = pace.drain_seconds
         self._most_others = limits["others_most"] * len(os.sched_getaffinity(0))
         step = planned.fault.severity(planned.severity)
         changed = settings_of(step, cores=planned.cores, memories=pace.memories)
@@ -89,59 +90,74 @@ class _Staging:
         scene, fault = self._scene, self._planned.fault
         noise = random.Random(self._planned.name).uniform(1 - self._noise, 1 + self._noise)  # noqa: S311 -- no secret
         rate = max(1.0, carried * fault.load.rate * scene.severity.heavier * noise)
-        with self._lab(sick_config(self._config, scene.changed), memory) as (process, impossible):
+        with self._lab(scene, memory) as (process, impossible):
             if impossible:
                 raise NotMadeError("; ".join(impossible))
-            with beside(self._planned.cores), self._clients(process) as loading:
+            with beside(scene.cores), clients(process, scene, self._stage.loaded) as loading:
                 loading.offer(rate, scene.pace.settle_seconds, told=self._planned.name)
                 others = Others(process.pid)
                 run, bundle = loading.watched(rate, scene.pace.look_seconds, told=self._planned.name)
                 busy = others.cores()
         disturbed = self._disturbed(busy)
-        felt = self._felt(run, bundle, rate)
+        felt = self._felt(run, bundle, rate, memory)
         load = LoadOf(dict(fault.load.mix), round(rate, 1), fault.load.connections, scene.pace.look_seconds,
                       round(carried, 1))  # fmt: skip
         told = f"the rate is {noise - 1:+.0%} off; others used {busy:.1f} of {os.cpu_count()} cores"
         return Collected(bundle, load, _processor(), told, 1, disturbed=disturbed, felt=felt)
 
-    def _felt(self, run: Json, bundle: Bundle, rate: float) -> tuple[Felt, ...]:
+    def _felt(self, run: Json, bundle: Bundle, rate: float, memory: int) -> tuple[Felt, ...]:
         """
-        What clients feel of the fault; raises `NotMadeError` where that is nothing, of one of two: it could not be
-        diagnosed.
+        What clients feel beside the healthy lab. Raises `NotMadeError` where that is nothing, so that it could not be
+        diagnosed; of two faults, where nobody would feel one of them taken away while the other stays.
         """
-        sick = figures_felt(run, bundle, self._planned.fault.breaches)
-        healthy = self._healthy_figures(rate) if self._planned.fault.breaches else {}
-        felt = compared(healthy, sick, self._stage.loaded.catalogue)
-        for part in parts_of(self._planned.fault):
-            own = [one for one in felt if one.figure in part.breaches]
+        fault, catalogue = self._planned.fault, self._stage.loaded.catalogue
+        sick = figures_felt(run, bundle, fault.breaches, wait=self._wait)
+        healthy = self._figures_of(self._alone(None), rate, memory) if fault.breaches else {}
+        parts = parts_of(fault)
+        for part in parts:
+            others = [one for one in parts if one is not part]
+            without = self._figures_of(self._alone(others[0]), rate, memory) if others else healthy
+            own = [one for one in compared(without, sick, catalogue) if one.figure in part.breaches]
             if not own and part.breaches:
                 raise NotMadeError(f"what {part.name} is to breach could not be measured: {', '.join(part.breaches)}")
             if own and not any(one.harms(self._least[one.better]) for one in own):
                 raise NotMadeError(f"nobody feels {part.name} here: {own[0]}")
-        return felt
+        return compared(healthy, sick, catalogue)
 
-    def _healthy_figures(self, rate: float) -> dict[str, float]:
-        """The figures that the fault is to breach, of the healthy lab under as much load, within 5 %; measured once."""
-        scene, load = self._scene, self._planned.fault.load
+    def _alone(self, fault: Fault | None) -> Scene:
+        """The scene with one of its faults alone, under the same load; with none the healthy lab."""
+        scene = self._scene
+        if fault is None:
+            healthy = Severity(scene.severity.name)
+            return replace(scene, fault=replace(scene.fault, name="", hidden=Hidden()), severity=healthy, changed={})
+        step = fault.severity(scene.severity.name)
+        changed = settings_of(step, cores=scene.cores, memories=scene.pace.memories)
+        return replace(scene, fault=replace(fault, load=scene.fault.load), severity=step, changed=changed)
+
+    def _figures_of(self, scene: Scene, rate: float, memory: int) -> dict[str, float]:
+        """The figures that the fault is to breach, of another scene under as much load, within 5 %; measured once."""
+        load = scene.fault.load
         step = _RATE_STEP ** math.floor(math.log(rate) / math.log(_RATE_STEP) + 0.5)
+        planted = f";{scene.fault.name};{scene.severity.name}" if scene.fault.name else ""
         key = ";".join((carrying.key_of(load.mix, memories=scene.pace.memories, cores=scene.cores, model=_processor()),
                         __version__, f"{scene.pace.look_seconds:g}", f"{load.connections}", f"{load.skew:g}",
-                        f"{step:.0f}"))  # fmt: skip
+                        f"{step:.0f}")) + planted  # fmt: skip
         path, names = self._here.base / _CARRIED, self._planned.fault.breaches
         found = {name: value for name in names if (value := carrying.kept(path, f"{key};{name}")) is not None}
-        if found:
+        if len(found) == len(names):
             return found
+        told = scene.fault.name or "the healthy lab"
         with (
-            self._lab(self._config, 0, healthy=True) as (process, _),
+            self._lab(scene, memory) as (process, _),
             beside(scene.cores),
-            self._clients(process) as loading,
+            clients(process, scene, self._stage.loaded) as loading,
         ):
-            loading.offer(step, scene.pace.settle_seconds, told="the healthy lab")
+            loading.offer(step, scene.pace.settle_seconds, told=told)
             others = Others(process.pid)
-            run, bundle = loading.watched(step, scene.pace.look_seconds, told="the healthy lab")
-            disturbed = others.cores() > self._most_others
-        found = figures_felt(run, bundle, names)
-        if not disturbed:
+            run, bundle = loading.watched(step, scene.pace.look_seconds, told=told)
+            busy = others.cores()
+        found = figures_felt(run, bundle, names, wait=self._wait)
+        if busy <= self._most_others or scene.severity.around.neighbours:
             for name, value in found.items():
                 carrying.keep(path, f"{key};{name}", value)
         return found
@@ -163,8 +179,9 @@ class _Staging:
         rate, memory = carrying.kept(path, key), carrying.kept(path, f"{key};bytes")
         if rate is not None and memory is not None:
             return rate, round(memory)
-        with self._lab(self._config, 0, healthy=True) as (process, _):
-            with beside(scene.cores), self._clients(process) as loading:
+        healthy = self._alone(None)
+        with self._lab(healthy, 0) as (process, _):
+            with beside(scene.cores), clients(process, healthy, self._stage.loaded) as loading:
                 rate = carrying.carried(
                     lambda offered: loading.offer(offered, scene.pace.probe_seconds, told="the healthy lab"),
                     first=scene.pace.probe_from,
@@ -175,21 +192,14 @@ class _Staging:
         return rate, round(memory)
 
     @contextmanager
-    def _lab(self, config: str, memory: int, *, healthy: bool = False) -> Iterator[tuple[LabProcess, tuple[str, ...]]]:
-        scene = self._scene
-        around = Surroundings() if healthy else scene.severity.around
-        environment = {} if healthy else scene.environment
+    def _lab(self, scene: Scene, memory: int) -> Iterator[tuple[LabProcess, tuple[str, ...]]]:
         try:
-            started = lab(self._here, scene, config, around=around, memory=memory, environment=environment)
+            started = lab(self._here, scene, sick_config(self._config, scene.changed), around=scene.severity.around,
+                          memory=memory, environment=scene.environment)  # fmt: skip
             with started as (process, ground):
                 yield process, tuple(map(str, ground.impossible))
         finally:  # what this one was told to store is not the next one's
             shutil.rmtree(self._here.data, ignore_errors=True)
-
-    @contextmanager
-    def _clients(self, process: LabProcess) -> Iterator[LabClients]:
-        with clients(process, self._scene, self._stage.loaded) as loading:
-            yield loading
 
 
 @contextmanager

@@ -69,7 +69,8 @@ class LabClients:
         wish = Wish(self._request(), self._loaded)
         quality = self._quality() if self._load.quality else None
         after = self._limits["collect_after"]
-        observing = Observing(wish, max(1.0, seconds - after - self._limits["collect_margin"]), after=after)
+        observing = Observing(wish, max(1.0, seconds - after - self._limits["collect_margin"]), after=after,
+                              begun=self._loader.next_begin())  # fmt: skip
         run = self.offer(rate, seconds, told=told)
         record = client_record(run, self._limits, quality=quality)
         server = self._setting.server

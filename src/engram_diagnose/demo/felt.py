@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engram_diagnose.bench.verdict import TAILS
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.collectors.parse.client_load import facts_of_client_load
 from engram_diagnose.engine.facts.catalogue import Catalogue
@@ -40,10 +41,13 @@ class Felt:
         return f"{self.figure} is {sick}, and {healthy} without the fault"
 
 
-def figures_felt(run: Json, bundle: Bundle, names: Iterable[str]) -> dict[str, float]:
+def figures_felt(run: Json, bundle: Bundle, names: Iterable[str], *, wait: float) -> dict[str, float]:
     """
     What clients measured of some figures (`op.latency.p99{operation=recall}`, in seconds): response times of a run of
     the benchmark format, counted from when a request was due whatever became of it; and the worst recall quality.
+
+    Where more fail than a quantile leaves beyond itself, it is one of those: `wait` at least, the seconds that answers
+    are waited for when the last request is out, or the run's length where that is less.
     """
     facts = facts_of_client_load(bundle.answers).felt
     found = {}
@@ -51,14 +55,20 @@ def figures_felt(run: Json, bundle: Bundle, names: Iterable[str]) -> dict[str, f
         wanted = parse_reference(name)
         operation = dict(wanted.labels).get("operation", "")
         if wanted.name.startswith(_LATENCY):
-            response = run["operations"].get(operation, {}).get("response", {})
-            value = response.get("quantiles", {}).get(wanted.name.removeprefix(_LATENCY))
+            entry, quantile = run["operations"].get(operation), wanted.name.removeprefix(_LATENCY)
+            value = _response(entry, quantile, wait=min(wait, run["duration_seconds"])) if entry else None
         else:
             value = min((fact.value[0] for fact in facts if fact.name == wanted.name and isinstance(fact.value, tuple)),
                         default=None)  # fmt: skip
         if value is not None:
             found[name] = float(value)
     return found
+
+
+def _response(entry: Json, quantile: str, *, wait: float) -> float | None:
+    found: float | None = entry["response"]["quantiles"].get(quantile)
+    failed = entry["sent"] - entry["ok"]
+    return max(found or 0.0, wait) if failed > TAILS[quantile] * entry["sent"] else found
 
 
 def compared(healthy: Mapping[str, float], sick: Mapping[str, float], catalogue: Catalogue) -> tuple[Felt, ...]:

@@ -85,6 +85,7 @@ class _Play:
         self._known = known
         self._rooms = here
         self._loaded = load_rules((), thorough=False)
+        self._wait = scene.pace.drain_seconds
         self._expert: Expert = expert(self._loaded)
         self._config = healthy_config(here.base, cores=scene.cores)
 
@@ -143,7 +144,7 @@ class _Play:
         self._tell.chapter("Ask what is wrong")
         found = self._tuned(bundle, process.config_path)
         self._known.before = document(found.diagnosis)
-        self._known.felt = figures_felt(run, bundle, self._scene.fault.breaches)
+        self._known.felt = figures_felt(run, bundle, self._scene.fault.breaches, wait=self._wait)
         self._keep(bundle)
         story.diagnosed(self._tell, self._known.before)
         story.judged(self._tell, self._known)
@@ -191,7 +192,7 @@ class _Play:
         run, bundle = self._look(clients, rate, told="the mended lab")
         story.measured(tell, "clients", run)
         self._known.after = document(self._tuned(bundle, process.config_path).diagnosis)
-        self._known.felt_after = figures_felt(run, bundle, self._scene.fault.breaches)
+        self._known.felt_after = figures_felt(run, bundle, self._scene.fault.breaches, wait=self._wait)
         story.finished(tell, self._known)
         tell.chapter("Compare, by turns")
         self._compare(process, clients, rate, {"before": sick, "after": mended})
