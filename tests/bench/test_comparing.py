@@ -101,6 +101,13 @@ def test_progress_tells_each_run_before_it_starts() -> None:
     assert {planned for _, planned, _ in told} == {4}
 
 
+def test_further_pairs_are_counted_as_they_come() -> None:
+    told: list[tuple[int, int, str]] = []
+    server = Server({"before": 0.01, "after": 0.01}, invalid=(2,))
+    made(server, Turns(2, 1, spare=1), on_progress=lambda *one: told.append(one))
+    assert [(number, planned) for number, planned, _ in told] == [(1, 4), (2, 4), (3, 4), (4, 4), (5, 6), (6, 6)]
+
+
 def test_no_runs_are_no_plan() -> None:
     with pytest.raises(ValueError, match="at least one run"):
         Turns(0, 1)

@@ -12,7 +12,7 @@ from typing import Any, Final
 from engram_diagnose.bench.asking import Asking
 from engram_diagnose.bench.cleaning import clean_up
 from engram_diagnose.bench.cleaning import told as told_remains
-from engram_diagnose.bench.command import Order, called, digest, require_dialect, show, stopping
+from engram_diagnose.bench.command import Order, called, digest, launching, require_dialect, show, stopping
 from engram_diagnose.bench.comparing import SideName, Turns, compared, interleave
 from engram_diagnose.bench.guards import GuardError, Size, checked_address, require_bounds, require_confirmation
 from engram_diagnose.bench.loading import EngineLoader
@@ -97,14 +97,18 @@ def alternated(order: Order, other: str, packs: Sequence[Path], *, runs: int, sa
     plans = {side: planned(checked_address(url), wanted, loaded.catalogue, limits) for side, url in urls.items()}
     with stopping(say) as stop, ExitStack() as stack:
         benches: dict[SideName, Bench] = {}
-        for side, plan in plans.items():
+        for plan in plans.values():
             _guard(plan, order, runs, limits, say)
+        launcher = stack.enter_context(launching(order.cluster, [plan.address for plan in plans.values()], say))
+        for side, plan in plans.items():
             asking = stack.enter_context(Asking(plan.address, token=order.token, wait=limits["preflight_wait"]))
             server = look_at(asking, known, dialect=order.dialect, space=plan.look_space)
             stack.callback(_clean, asking, plan, server, say)
             say(f"{side}: {called(server)}")
-            setting = Setting(plan, server, limits, digest(order.config_file) if side == "after" else "")
-            loader = EngineLoader(setting, token=order.token, stopping=stop.event, progress=progress)
+            setting = Setting(plan, server, limits, digest(order.config_file) if side == "after" else "",
+                              launcher.hosts)  # fmt: skip
+            loader = EngineLoader(setting, token=order.token, stopping=stop.event, progress=progress,
+                                  launcher=launcher)  # fmt: skip
             benches[side] = Bench(setting, asking, loader, None, say, stop.event.is_set)
             seeded(benches[side])
 

@@ -29,7 +29,7 @@ Switch = Callable[[SideName], None]
 Measure = Callable[[SideName], Json]
 """Makes one short run and returns it in the benchmark format; its `order` and `side` are set here."""
 Progress = Callable[[int, int, SideName], None]
-"""Told the number of the run that starts, how many are planned, and its side."""
+"""Told the number of the run that starts, how many there are to be by now, and its side."""
 _STDERR: Final = 400
 
 
@@ -92,7 +92,7 @@ def interleave(turns: Turns, *, switch: Switch, measure: Measure, on_progress: P
                 return Interleaved(tuple(made), _stopped(made, turns))
             if not made or made[-1]["side"] != side:
                 switch(side)
-            on_progress(len(made) + 1, 2 * turns.runs, side)
+            on_progress(len(made) + 1, _planned(made, turns), side)
             made.append({**measure(side), "order": len(made) + 1, "side": side})
     except KeyboardInterrupt:
         return Interleaved(tuple(made), _stopped(made, turns))
@@ -108,8 +108,13 @@ def _sides(turns: Turns, made: Sequence[Json]) -> Any:
         yield from pair
 
 
+def _planned(made: Sequence[Json], turns: Turns) -> int:
+    """How many runs there are to be by now: whole pairs, of which further ones come where a run was not valid."""
+    return max(2 * turns.runs, 2 * (len(made) // 2 + 1))
+
+
 def _stopped(made: Sequence[Json], turns: Turns) -> str:
-    return f"stopped by hand after {len(made)} of {2 * turns.runs} runs"
+    return f"stopped by hand after {len(made)} of {_planned(made, turns)} runs"
 
 
 # Judged

@@ -41,18 +41,23 @@ class Outcome:
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """What the runs of one benchmark have in common; `configuration` is the digest of the server's file, or empty."""
+    """
+    What the runs of one benchmark have in common; `configuration` is the digest of the server's file, or empty, and
+    `clients` are the machines that send, this one where none is named.
+    """
 
     plan: Plan
     server: Server
     limits: Mapping[str, float]
     configuration: str = ""
+    clients: tuple[str, ...] = ()
 
 
 def run_document(outcome: Outcome, step: Step, setting: Setting, *, rate: float, order: int, memories: int,
                  unstable: bool = False) -> dict[str, Any]:  # fmt: skip
     """One run; `memories` is how many the server held as it started, `rate` what was offered."""
     plan = setting.plan
+    hosts = ", ".join(setting.clients or (socket.gethostname(),))
     held = {name: plan.p99[name] for name in outcome.operations if name in plan.p99}
     found = {
         "started": iso(outcome.started),
@@ -75,7 +80,7 @@ def run_document(outcome: Outcome, step: Step, setting: Setting, *, rate: float,
             "dialect": setting.server.dialect,
             "configuration": setting.configuration,
         },
-        "client": {"host": socket.gethostname()[:255], "workers": max(1, outcome.workers)},
+        "client": {"host": hosts[:255], "workers": max(1, outcome.workers)},
         "validity": validity(
             lag_p99=outcome.lag_p99, delivered=outcome.delivered, worker_cpu=outcome.worker_cpu,
             aborted=bool(outcome.aborted), unstable=unstable, p99=held, limits=setting.limits,

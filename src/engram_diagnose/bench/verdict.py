@@ -17,7 +17,7 @@ from engram_diagnose.engine.facts.scope import INSTANCE, Scope, scope_of
 Json = Mapping[str, Any]
 Better = Literal["lower", "higher"]
 
-_TAILS: Final = {"p50": 0.5, "p95": 0.05, "p99": 0.01, "p999": 0.001}
+TAILS: Final = {"p50": 0.5, "p95": 0.05, "p99": 0.01, "p999": 0.001}
 """The recorded quantiles that targets speak of, and the share of operations beyond each."""
 _CLIENT: Final = {
     "client-lag": "the client sent late",
@@ -71,7 +71,7 @@ class _Judging:
         yield self._errors(run, scope, operation)
         if run["workload"]["name"] == BURST:  # a burst is there to be absorbed: what it waits has no target
             return
-        for quantile in _TAILS:
+        for quantile in TAILS:
             spec = self._held.spec(f"op.latency.{quantile}", scope)
             if spec is not None:
                 yield self._latency(run, spec, scope, quantile)
@@ -106,7 +106,7 @@ class _Judging:
         share = sum(operation["errors"].values()) / operation["sent"] if operation["sent"] else 0.0
         if share > self._limits["errors_most"]:
             return f"{share:.1%} failed, and latencies are of the rest"
-        needed = self._limits["tail_least"] / _TAILS[quantile]
+        needed = self._limits["tail_least"] / TAILS[quantile]
         return "" if operation["ok"] >= needed else f"{operation['ok']:,} good answers, and {needed:,.0f} are needed"
 
     def _rate(self, run: Json, spec: TargetSpec, scope: Scope, measured: float) -> Verdict:
