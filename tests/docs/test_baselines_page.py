@@ -8,14 +8,21 @@ from typing import Any
 
 import pytest
 
-from engram_diagnose.bench.document import STATES
+from engram_diagnose.bench.document import STATES, State, Verdict
 from engram_diagnose.cli.bench import command
+from engram_diagnose.engine.facts.fact import Fact, Reason, Status, Unknown
 from engram_diagnose.engine.facts.scope import scope_of
 from engram_diagnose.reference.baselines_page import BEGIN, NOT_YET, PAGE, baselines_page
 from engram_diagnose.reference.files import read_file
 from engram_diagnose.reference.index import Index, index_of
 from engram_diagnose.reference.marked import END
-from engram_diagnose.reference.measured_baselines import FILE, SCHEMA, measured_document, parse_measured
+from engram_diagnose.reference.measured_baselines import (
+    FILE,
+    SCHEMA,
+    entries_of_facts,
+    measured_document,
+    parse_measured,
+)
 from engram_diagnose.rulebase import load_rules
 
 sys.path.append(str(Path(__file__).parents[1] / "bench"))
@@ -122,7 +129,7 @@ def test_pass_and_fail_are_defined_for_every_state_and_exit_code(page: str) -> N
 def test_every_option_that_the_pages_name_is_there(root: Path, page: str) -> None:
     howto = (root / "docs" / "howto" / "benchmark-a-deployment.md").read_text(encoding="utf-8")
     known = {name for option in command.params for name in (*option.opts, *option.secondary_opts)}
-    named = set(re.findall(r"--[a-z][\w-]+", howto + page)) - {"--port", "--targets"}
+    named = set(re.findall(r"--[a-z][\w-]+", howto + page)) - {"--port", "--targets", "--play", "--nthreads"}  # of others
     assert named - known == set()
 
 
@@ -157,6 +164,49 @@ def test_figures_come_from_valid_runs_of_the_load_that_the_sets_mean() -> None:
     assert rate is not None
     assert rate.value == 200.0
     assert found.figure("op.rate", scope_of({"operation": "store"})) is None
+
+
+def test_facts_of_the_server_fill_the_rows_that_no_load_of_bench_has(index: Index) -> None:
+    targets = index.loaded.catalogue.targets
+    several = scope_of({"operation": "activation", "hops": "multi", "space": "default"})
+    facts = [
+        Fact("op.latency.p99", (0.018, 0.020), scope=several),
+        Fact("op.latency.p99", (0.001, 0.002), scope=scope_of({"operation": "activation", "hops": "single"})),
+        Fact("disk.iops", (300.0, 300.0), scope=scope_of({"device": "nvme0n1"})),
+        Fact("disk.iops", (2.0, 2.0), scope=scope_of({"device": "nvme1n1"})),
+        Fact("cpu.busy", None, Status.UNKNOWN, unknown=Unknown(Reason.PTRACE_DENIED)),
+        Fact("index.coverage", (0.97, 1.0)),
+        Fact("wal.bytes_written", (1.0, 1.0)),
+    ]
+    entries = entries_of_facts(facts, targets, note="440 activations a second")
+    measured = parse_measured(json.dumps(measured_document([], what="w", host="h", others=entries)))
+    found = {(one.on, str(one.scope)): one.value for one in measured.figures}
+    assert found == {
+        ("op.latency.p99", str(scope_of({"operation": "activation"}))): 0.020,
+        ("op.latency.p99", str(scope_of({"operation": "activation", "hops": "single"}))): 0.002,
+        ("index.coverage", ""): 0.97,
+        ("disk.iops", ""): 300.0,
+    }
+
+
+def test_of_the_rate_of_one_operation_the_highest_is_told_whatever_report_it_is_of() -> None:
+    def alone(rate: float) -> Json:
+        return run(1, "recall", operations={"recall": operation(0.001) | {"rate": rate}}) | {
+            "workload": run()["workload"] | {"name": "recall", "mix": {"recall": 1.0}}
+        }
+
+    for rates in ((7300.0, 2000.0), (2000.0, 7300.0)):
+        found = measured_document([report(runs=(alone(rate),)) for rate in rates], what="w", host="h")["figures"]
+        assert [one["value"] for one in found if one["on"] == "op.rate"] == [7300.0]
+
+
+def test_so_many_clients_are_a_figure_when_all_were_served() -> None:
+    def of(state: State) -> Json:
+        one = Verdict("recall", "client.connections", {}, "target", "higher", 1000.0, 1000.0, state)
+        return measured_document([report(one, runs=(run(1, "recall"),))], what="w", host="h")
+
+    assert [one["value"] for one in of("pass")["figures"] if one["on"] == "client.connections"] == [1000.0]
+    assert [one for one in of("invalid")["figures"] if one["on"] == "client.connections"] == []
 
 
 ENDLESS = {"on": "x", "scope": {}, "value": "NaN", "note": ""}

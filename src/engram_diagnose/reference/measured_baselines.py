@@ -1,5 +1,6 @@
 """
-What was measured on the lab beside the guide's figures: a small file next to the page, made from reports of `bench`.
+What was measured on the lab beside the guide's figures: a small file next to the page, made from reports of `bench`,
+and from facts of the server under loads that `bench` does not have.
 """
 
 import json
@@ -8,6 +9,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
+from engram_diagnose.engine.facts.catalogue import TargetSpec
+from engram_diagnose.engine.facts.fact import Fact
 from engram_diagnose.engine.facts.scope import Scope, scope_of
 
 FILE: Final = "measured-on-the-lab.json"
@@ -20,6 +23,7 @@ _LATENCIES: Final = {
     "op.latency.p999": "p999",
 }
 _COMBINED: Final = "mixed"
+_HIGHEST: Final = "op.rate"
 _BURST: Final = "burst"
 
 
@@ -72,9 +76,14 @@ def _figure(one: Json) -> MeasuredFigure:
     return MeasuredFigure(str(one["on"]), scope_of(dict(one["scope"])), value, str(one["note"]))
 
 
-def measured_document(reports: Iterable[Json], *, what: str, host: str) -> dict[str, Any]:
+def measured_document(
+    reports: Iterable[Json], *, what: str, host: str, others: Iterable[dict[str, Any]] = ()
+) -> dict[str, Any]:
     """
-    The file's document of reports (`rules/schema/bench-report-v1.json`); of each figure the last that was measured.
+    The file's document of reports (`rules/schema/bench-report-v1.json`); of each figure the last that was measured, and
+    of the rate of one operation the highest: a report whose rate was asked for tells no other.
+
+    `others` are entries of figures that no report holds (`entries_of_facts`); they stand where a report has the same.
 
     Only valid runs count. Latencies are those of the mixed load, as the sets mean them; rates of one operation those of
     a load of it alone; the rate of all what any report's verdicts found (the knee of a ramp), else the mixed load's.
@@ -83,7 +92,12 @@ def measured_document(reports: Iterable[Json], *, what: str, host: str) -> dict[
     made = list(reports)
     told = [one for report in made for one in _of_runs(report["benchmark"]["runs"])]
     told += [one for report in made for one in _of_verdicts(report["verdicts"])]
-    found = {(one["on"], tuple(sorted(one["scope"].items()))): one for one in told}
+    told += others
+    found: dict[tuple[str, tuple[tuple[str, str], ...]], dict[str, Any]] = {}
+    for one in told:
+        key = one["on"], tuple(sorted(one["scope"].items()))
+        if one["on"] != _HIGHEST or key not in found or one["value"] > found[key]["value"]:
+            found[key] = one
     when = made[-1]["benchmark"]["runs"][-1]["started"][:10] if made else ""
     return {"schema": SCHEMA, "what": what, "host": host, "when": when,
             "figures": [found[key] for key in sorted(found)]}  # fmt: skip
@@ -115,6 +129,31 @@ def _of_verdicts(verdicts: Iterable[Json]) -> Iterable[dict[str, Any]]:
     for one in verdicts:
         if one["on"] == "ops.rate" and one["state"] in ("pass", "fail") and one["measured"]:
             yield _entry(one["on"], {}, one["measured"], one["reason"])
+        if one["on"] == "client.connections" and one["state"] == "pass":
+            yield _entry(one["on"], {}, one["measured"], "all served")
+
+
+def entries_of_facts(facts: Iterable[Fact], targets: Iterable[TargetSpec], *, note: str) -> list[dict[str, Any]]:
+    """
+    What facts say of the figures that there are targets for, one entry a figure; unknown ones say nothing. Of a figure
+    that is known within bounds, or of several devices or spaces, it is the worst one.
+
+    A fact belongs to the target that says most of its scope: that of activations over several hops is the one of
+    activations where none speaks of hops.
+    """
+    listed = list(targets)
+    found: dict[tuple[str, Scope], dict[str, Any]] = {}
+    # Of one scope the last source counts.
+    for fact in {(one.name, one.scope): one for one in facts}.values():
+        nearest = max(
+            (one for one in listed if one.name == fact.name and set(one.scope.labels) <= set(fact.scope.labels)),
+            key=lambda one: len(one.scope.labels), default=None,
+        )  # fmt: skip
+        if nearest is not None and fact.known and isinstance(fact.value, tuple):
+            key, lower = (nearest.name, nearest.scope), nearest.better == "lower"
+            values = [fact.value[1] if lower else fact.value[0], *([found[key]["value"]] if key in found else [])]
+            found[key] = _entry(fact.name, dict(nearest.scope.labels), max(values) if lower else min(values), note)
+    return list(found.values())
 
 
 def _offered(run: Json) -> str:
