@@ -1,5 +1,6 @@
 """A load from several machines: a real Dask scheduler with two workers, and what can be wrong with one."""
 
+import gc
 import os
 import signal
 import socket
@@ -161,6 +162,7 @@ def test_a_cluster_that_is_gone_before_a_load_says_so() -> None:
             with pytest.raises(LaunchError, match=r"the Dask worker .* could not start to send"):
                 send([task(target.port, seconds=1.0)], threading.Event(), lambda so_far: None, launcher=cluster)
             assert cluster.places == (1, 1)
+    assert clients_left_open() == []
 
 
 # --- What can be wrong ----------------------------------------------------------------------------
@@ -177,6 +179,14 @@ def test_what_is_no_address_is_refused(monkeypatch: pytest.MonkeyPatch, address:
     monkeypatch.setattr(module, "_ANSWERS_WITHIN", 0.5)
     with pytest.raises(ClusterError):
         Cluster(address)
+    assert clients_left_open() == []
+
+
+def clients_left_open() -> list[Any]:
+    """Each would close whenever it is collected, and hold up whatever client begins then."""
+    from distributed import Client
+
+    return [one for one in gc.get_objects() if type(one) is Client and one.status not in ("closed", "newly-created")]
 
 
 class Client:

@@ -8,6 +8,7 @@ nobody asks for its figures any more ends: whoever wanted the load is gone, or t
 Needs the extra `cluster` here and on every machine, in the same version.
 """
 
+import asyncio
 import queue
 import socket
 import threading
@@ -234,10 +235,21 @@ def ahead(now: Callable[[], int]) -> tuple[int, float]:
 def _connected(address: str) -> Any:
     try:
         import distributed
+        from distributed.comm.core import connect as reached
     except ImportError:
         raise ClusterError(_NOT_INSTALLED) from None
+    reach: Any = reached
+    secured: Any = distributed.Security
+
+    async def knock() -> None:
+        found = await reach(address, timeout=_ANSWERS_WITHIN, **secured().get_connection_args("client"))
+        await found.close()
+
     connect: Any = distributed.Client
     try:
+        # Before there is a client: one that fails on its address stays open, and closes when it is collected, for which
+        # it needs a lock that the next client holds while it begins.
+        asyncio.run(knock())
         # The default one, since an actor finds its client so.
         return connect(address, timeout=_ANSWERS_WITHIN, set_as_default=True)
     except Exception as error:  # also of what is no address, or has no certificate
