@@ -60,7 +60,7 @@ def test_watching_for_longer_than_the_budget_is_no_reason_to_stop() -> None:
     guard = next(one for one in answers if one.name == "guard")
     assert json.loads(guard.body or "")["stopped"] == ""
     times = [one.time for one in answers if one.name == "/proc/PID/stat"]
-    assert times[1] - times[0] >= 0.5
+    assert times[1] - times[0] > limits["budget"]
 
 
 def test_whoever_is_interrupted_does_not_wait_for_a_server_that_does_not_answer(
