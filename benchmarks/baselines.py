@@ -24,10 +24,11 @@ from tuned import MEMORIES, most, tuned_lab
 
 from engram_diagnose.bench.document import ReportError, read_report
 from engram_diagnose.collectors.parse.client_load import COLLECTOR
+from engram_diagnose.engine.diagnosis import expert
 from engram_diagnose.engine.language.loader import Loaded
 from engram_diagnose.reference.measured_baselines import entries_of_facts, measured_document
 from engram_diagnose.rulebase import load_rules
-from engram_diagnose.session import facts_of
+from engram_diagnose.session import diagnose_bundle
 
 _MIXED: Final = {"recall": 0.7, "store": 0.3}
 _OTHERS: Final = ("op.latency.p50", "op.latency.p95", "op.latency.p99", "op.latency.p999")
@@ -73,7 +74,8 @@ def _played() -> Iterator[dict[str, Any]]:
                     continue
                 _, bundle = loading.watched(rate * _OF_MOST, _LOOK_SECONDS, told=what)
             server = replace(bundle, answers=tuple(one for one in bundle.answers if one.collector != COLLECTOR))
-            facts = [one for one in facts_of(server, loaded) if one.name in wanted]
+            memory = diagnose_bundle(server, expert(loaded)).memory  # with what the rules derive
+            facts = [one for name in wanted for one in memory.at(name).values()]
             yield from entries_of_facts(facts, loaded.catalogue.targets, note=f"{rate * _OF_MOST:,.0f} {what} a second")
             if mix == _MIXED:
                 yield from _scaling(Path(folder), loaded, cores, rate)
