@@ -27,7 +27,7 @@ def test_it_tells_what_was_planted_found_changed_and_measured(stage: Stage) -> N
     assert known.applied
     assert known.comparison is not None
     assert known.comparison["provisional"]
-    assert "op.latency.p99{operation=store}: 200 ms before, 2 ms after (-99%)" in told
+    assert "op.latency.p99{operation=store}: 200 ms before, 2 ms after (-99 %)" in told
     assert "provisional: so few runs a side" in told
 
 

@@ -10,9 +10,14 @@ from made_sides import AFTER, BEFORE, INSTANCE, FakeLedger, Made, application, r
 
 from engram_diagnose.collectors.bundle import write_bundle
 from engram_diagnose.collectors.capture.answer import Answer
+from engram_diagnose.engine.comparison.effect import Effect
+from engram_diagnose.engine.comparison.policy import Figure
+from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.engine.facts.instant import iso
+from engram_diagnose.verification.comparing import Compared
+from engram_diagnose.verification.document import figure_entry
 from engram_diagnose.verification.figures import FigureError
-from engram_diagnose.verification.side import NothingToCompareError
+from engram_diagnose.verification.side import Key, NothingToCompareError
 from engram_diagnose.verifying import Wish, verify_files
 
 
@@ -41,6 +46,16 @@ def test_a_faster_server_under_the_same_load_is_improved(tmp_path: Path) -> None
     assert p99["samples"]["before"] >= 15
     assert p99["change_text"].startswith("-")
     assert "baseline save" in found["next"][0]
+
+
+@pytest.mark.parametrize(
+    ("after", "told"),
+    [(0.0, "-100 %"), (0.0001, "-99.9 %"), (0.0045, "-99.7 %"), (0.078, "-95 %"), (1.5, "-3.8 %")],
+)
+def test_only_what_is_gone_fell_by_all_of_it(after: float, told: str) -> None:
+    effect = Effect("improved", 1.56, after, after - 1.56)
+    compared = Compared(Key("op.latency.p99"), Figure("op.latency.p99", "lower", 0.05, 0.0), effect, 3, 3)
+    assert figure_entry(compared, Catalogue({}, {}, ()))["change_text"] == told
 
 
 def test_a_slower_server_is_worse_and_is_to_be_undone(tmp_path: Path) -> None:

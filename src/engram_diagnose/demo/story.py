@@ -185,7 +185,7 @@ def compared(known: Known) -> Iterable[str]:
     for one in wanted:
         if one["before"] and one["after"] is not None:
             values = f"{one['before_text']} before, {one['after_text']} after"
-            yield f"{key(one)}: {values} ({one['after'] / one['before'] - 1:+.0%})"
+            yield f"{key(one)}: {values} ({one['change_text']})"
     if not wanted:
         yield str(comparison["verdict"]["sentence"])
     if comparison.get("provisional"):

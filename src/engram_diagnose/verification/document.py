@@ -200,9 +200,13 @@ def _signed(change: float, before: float | None, unit: Unit) -> str:
 
 
 def _rounded(figure: float) -> str:
-    """With a sign, and one digit behind the point below ten; what is beyond all measure, so."""
+    """
+    With a sign, one digit behind the point below ten; what is beyond all measure, so. Only what is gone fell by 100.
+    """
     if abs(figure) > _UNTOLD:
         return f"over {'+' if figure > 0 else '-'}{_UNTOLD:,}"
+    if -100 < figure < -99:
+        return f"{max(figure, -99.9):+.1f}"
     return f"{figure:+.1f}" if abs(figure) < 9.95 else f"{figure:+,.0f}"
 
 
