@@ -128,6 +128,7 @@ LIMITS: Final[Mapping[str, Mapping[str, Dimension]]] = {
         "zipf": NUMBER,
         "read_share": NUMBER,
         "seed_rate": RATE,
+        "seed_wait": TIME,
         "warm_window": TIME,
         "warm_windows": NUMBER,
         "warm_longest": TIME,

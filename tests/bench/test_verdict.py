@@ -76,6 +76,21 @@ def test_a_latency_that_is_kept_although_the_client_was_late_is_kept(reason: str
     assert judged(run("store", reasons=[reason]))["store", "op.latency.p99", "store"].state == state
 
 
+@pytest.mark.parametrize("reason", ["client-cpu", "not-delivered"])
+def test_what_a_busy_client_never_sent_is_no_failure_of_the_server(reason: str, judged: Any) -> None:
+    unsent = run("recall", served=0.5, errors={"not-served": 10_000}, reasons=[reason])
+    states = {one.on: one.state for one in judged(unsent, targets="floor").values()}
+    assert states["op.error_share"] == "invalid"
+    assert overall(states.values()) == "invalid"
+    refused = run("recall", served=0.5, errors={"not-served": 10_000, "http-503": 900}, reasons=[reason])
+    assert judged(refused, targets="floor")["recall", "op.error_share", "recall"].state == "fail"
+
+
+def test_what_a_client_with_time_to_spare_could_not_send_is_the_servers(judged: Any) -> None:
+    found = judged(run("recall", served=0.5, errors={"not-served": 10_000}), targets="floor")
+    assert found["recall", "op.error_share", "recall"].state == "fail"
+
+
 def test_failed_requests_fail_the_run_and_make_its_latency_say_nothing(judged: Any) -> None:
     found = judged(run("store", errors={"http-503": 900, "timeout": 3}))
     assert found["store", "op.error_share", "store"].state == "fail"
@@ -108,6 +123,10 @@ def test_a_thousand_clients_are_judged_where_there_were_a_thousand(judged: Any) 
     assert judged(run("mixed", clients=1000), targets="target")[key].state == "pass"
     assert key not in judged(run("mixed", clients=64), targets="target")
     assert judged(run("mixed", clients=1000, errors={"reset": 900}), targets="target")[key].state == "fail"
+    unsent = run("mixed", clients=1000, errors={"not-served": 9000}, reasons=["client-cpu", "not-delivered"])
+    assert judged(unsent, targets="target")[key].state == "invalid"
+    late = run("burst", rate=52_000, seconds=1, served=0.1, clients=1000, errors={"not-served": 30_000})
+    assert judged(late, targets="target")["burst", "client.connections"].state == "pass"
 
 
 # Ramps

@@ -3,6 +3,7 @@ The load of a step as processes that send it: requests made ready, workers start
 """
 
 import json
+import math
 import random
 import threading
 import time
@@ -62,7 +63,8 @@ class EngineLoader:
         """Store the memories 0 to `count` - 1 into a space."""
         bodies = tuple(self._store(space, self._texts.memory(number)) for number in range(count))
         kind = Kind(STORE, bodies, _GOOD[STORE], _SIGNS[STORE])
-        return self._send((kind,), b"\0", range(count), rate, count / rate, told=f"storing in {space}")
+        return self._send((kind,), b"\0", range(count), rate, count / rate, told=f"storing in {space}",
+                          drain=self._limits["seed_wait"])  # fmt: skip
 
     def load(self, step: Step, rate: float, seconds: float, *, told: str) -> Outcome:
         """Offer the load of a step; ends early when it is stopped, or when nothing good comes of it."""
@@ -114,14 +116,15 @@ class EngineLoader:
     # Processes
 
     def _send(self, kinds: tuple[Kind, ...], order: bytes, picks: Sequence[int], rate: float, seconds: float, *,
-              told: str) -> Outcome:  # fmt: skip
+              told: str, drain: float | None = None) -> Outcome:  # fmt: skip
         address, limits = self._plan.address, self._limits
+        waits = limits["answer_wait"], limits["drain"] if drain is None else drain
         workers = min(self._workers(rate), self._plan.connections)
         tasks = [
             Task(
                 address.host, address.port, _part(self._plan.connections, worker, workers), worker, workers, 1 / rate,
-                seconds, kinds, order, tuple(picks), self._number + worker, limits["answer_wait"], limits["drain"],
-                limits["hang"], limits["abort_window"],
+                seconds, kinds, order, tuple(picks), self._number + worker, *waits, limits["hang"],
+                limits["abort_window"],
             )
             for worker in range(workers)
         ]  # fmt: skip
@@ -129,7 +132,7 @@ class EngineLoader:
         started = time.time()
         results = send(tasks, self._stopping, lambda so_far: self._progress(_line(told, so_far)),
                        launcher=self._launcher, on_begin=self._begun.set)  # fmt: skip
-        return outcome_of(results, started=started, workers=workers)
+        return outcome_of(results, started=started, workers=workers, busy=limits["worker_cpu"])
 
     def _workers(self, rate: float) -> int:
         least, most = self._launcher.places
@@ -172,8 +175,13 @@ def zipf_picks(count: int, exponent: float, *, seed: int) -> list[int]:
 # Merged
 
 
-def outcome_of(results: Sequence[Result], *, started: float, workers: int) -> Outcome:
-    """The figures of all workers as one load's, by operation."""
+def outcome_of(results: Sequence[Result], *, started: float, workers: int, busy: float = math.inf) -> Outcome:
+    """
+    The figures of all workers as one load's, by operation.
+
+    What a worker did not send counts as not delivered where it used more than `busy` of a core: with CPU left it was
+    the server that let no connection become free.
+    """
     lasted = max((one.lasted for one in results), default=0.0)
     by_name: dict[str, list[Told]] = {}
     for result in results:
@@ -186,13 +194,17 @@ def outcome_of(results: Sequence[Result], *, started: float, workers: int) -> Ou
         started=started,
         seconds=max(lasted, 1e-3),
         operations={name: _operation(parts, max(lasted, 1e-3)) for name, parts in sorted(by_name.items())},
-        delivered=1 - sum(one.late for one in results) / due if due else 1.0,
+        delivered=1 - sum(_unsent(one) for one in results if one.cpu > busy) / due if due else 1.0,
         lag_p99=lag or 0.0,
         worker_cpu=max((one.cpu for one in results), default=0.0),
         workers=workers,
         aborted=aborted,
         timeline=_timeline(results),
     )
+
+
+def _unsent(result: Result) -> int:
+    return sum(told.errors.get("not-served", 0) for _, told in result.told)
 
 
 def _operation(parts: Sequence[Told], lasted: float) -> dict[str, Any]:

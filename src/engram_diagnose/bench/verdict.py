@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from engram_diagnose.bench.document import State, Verdict
-from engram_diagnose.bench.validity import CPU, LAG
+from engram_diagnose.bench.validity import CPU, DELIVERED, LAG
 from engram_diagnose.bench.workloads import BURST, COMBINED, RAMP
 from engram_diagnose.engine.facts.catalogue import TARGET_SETS, Catalogue, TargetSpec
 from engram_diagnose.engine.facts.scope import INSTANCE, Scope, scope_of
@@ -28,6 +28,7 @@ _CLIENT: Final = {
 }
 _LATE: Final = frozenset({"not-served", "timeout"})
 """Kinds of failure that say that more was asked than could be served: the point of a burst, told by its rate."""
+_UNSENT: Final = "not-served"
 _ERRORS: Final = "failed requests, whatever the set says"
 
 
@@ -62,9 +63,11 @@ class _Judging:
                 yield self._rate(run, spec, INSTANCE, total_rate(run))
         clients = self._held.spec("client.connections")
         if clients is not None and run["workload"]["clients"] >= self._held.limit(clients):
-            # So many clients are served when their requests are.
-            yield self._verdict(run, clients, INSTANCE, run["workload"]["clients"],
-                                "fail" if is_failing(run, self._limits) else "pass")  # fmt: skip
+            # So many clients are served when their requests are; those of a burst come late, and are served.
+            failing, invalid = is_failing(run, self._limits), invalidity(run)
+            state: State = "fail" if failing else "invalid" if invalid and not _only_slowed(run) else "pass"
+            yield self._verdict(run, clients, INSTANCE, run["workload"]["clients"], state,
+                                invalid if state == "invalid" else "")  # fmt: skip
 
     def _operation(self, run: Json, name: str) -> Iterator[Verdict]:
         operation, scope = run["operations"][name], scope_of({"operation": name})
@@ -80,12 +83,15 @@ class _Judging:
             yield self._rate(run, spec, scope, float(operation["rate"]))
 
     def _errors(self, run: Json, scope: Scope, operation: Json) -> Verdict:
-        """Failed requests are the server's, whoever was the bottleneck; those of a burst that came too late are not."""
+        """Failed requests are the server's, but those of a burst that came too late, and those that were never sent."""
         sent, most = operation["sent"], self._limits["errors_most"]
-        late = _LATE if run["workload"]["name"] == BURST else frozenset[str]()
-        failed = sum(count for kind, count in operation["errors"].items() if kind not in late)
+        excused = _excused(run)
+        failed = sum(count for kind, count in operation["errors"].items() if kind not in excused)
+        unsent = operation["errors"].get(_UNSENT, 0) if _by_client(run) else 0
         kinds = ", ".join(f"{kind} {count}" for kind, count in sorted(operation["errors"].items()))
         state: State = "not measured" if not sent else "pass" if failed / sent <= most else "fail"
+        if state == "pass" and unsent / max(1, sent) > most:
+            state, kinds = "invalid", f"{kinds}: {invalidity(run)}"
         return Verdict(run["workload"]["name"], "op.error_share", dict(scope.labels), self._held.name, "lower", most,
                        failed / sent if sent else None, state, _ERRORS, kinds or ("" if sent else "nothing was sent"),
                        (run["order"],))  # fmt: skip
@@ -217,10 +223,22 @@ def _only_slowed(run: Json) -> bool:
     return set(run["validity"]["reasons"]) <= {LAG, CPU}
 
 
+def _by_client(run: Json) -> bool:
+    """Whether what was never sent is the client's doing: no connection came free because it did not read answers."""
+    return bool(set(run["validity"]["reasons"]) & {CPU, DELIVERED})
+
+
+def _excused(run: Json) -> frozenset[str]:
+    """Kinds of failure that are not held against the server."""
+    return _LATE if run["workload"]["name"] == BURST else frozenset({_UNSENT}) if _by_client(run) else frozenset()
+
+
 def is_failing(run: Json, limits: Mapping[str, float]) -> bool:
-    """Whether more of its requests failed than may."""
+    """Whether more of its requests failed than may, by the server's doing."""
+    excused = _excused(run)
     sent = sum(one["sent"] for one in run["operations"].values())
-    failed = sum(sum(one["errors"].values()) for one in run["operations"].values())
+    failed = sum(count for one in run["operations"].values() for kind, count in one["errors"].items()
+                 if kind not in excused)  # fmt: skip
     return not sent or failed / sent > limits["errors_most"]
 
 

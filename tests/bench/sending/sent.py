@@ -28,7 +28,7 @@ def sent(port: int, *, say: Callable[[Progress], None] = lambda progress: None, 
     try:
         sender = Sender(task(port, **changes), reading, say)
         why = sender.connect()
-        return Result((), {}, 0, 0, 0.0, 0.0, why) if why else sender.run(time.monotonic_ns() + 1_000_000)
+        return Result((), {}, 0, 0.0, 0.0, why) if why else sender.run(time.monotonic_ns() + 1_000_000)
     finally:
         os.close(reading)
         os.close(writing)

@@ -7,13 +7,14 @@ import threading
 import time
 
 import psutil
+import pytest
 from tests.bench.sending.sent import task
 from tests.bench.sending.targets import Target, answer, says
 
 from engram_diagnose.bench.loading import outcome_of
 from engram_diagnose.bench.results import Outcome
 from engram_diagnose.bench.sending.processes import send
-from engram_diagnose.bench.sending.task import Progress, Task
+from engram_diagnose.bench.sending.task import Progress, Result, Task, Told
 
 OVERLOADED = answer(503, b"{}")
 
@@ -43,6 +44,14 @@ def test_workers_share_a_load_and_their_figures_are_one() -> None:
     assert sum(point["ok"] for point in found.timeline["points"]) == 200
     assert (found.aborted, found.delivered) == ("", 1.0)
     assert own_workers() == []
+
+
+@pytest.mark.parametrize(("cpu", "delivered"), [(0.2, 1.0), (0.97, 0.6)])
+def test_what_was_never_sent_was_not_delivered_where_the_worker_was_busy(cpu: float, delivered: float) -> None:
+    """With time to spare it was the server that let no connection become free."""
+    told = Told(sent=500, ok=100, errors={"not-served": 400})
+    results = [Result((("recall", told),), {}, 500, 1.0, cpu), Result((("recall", Told(500, 500)),), {}, 500, 1.0, 0.2)]
+    assert outcome_of(results, started=0.0, workers=2, busy=0.85).delivered == pytest.approx(delivered)
 
 
 def test_a_load_that_is_stopped_keeps_what_it_has() -> None:

@@ -243,4 +243,4 @@ class _Sending:
 
 def nothing(why: str) -> Result:
     """The result of a worker that never sent."""
-    return Result((), {}, 0, 0, 0.0, 0.0, why)
+    return Result((), {}, 0, 0.0, 0.0, why)

@@ -353,7 +353,7 @@ class Sender:
             lane.take_over(self._seconds, start=self._start, end=self._end)
         told = tuple((lane.kind.operation, lane.told) for lane in self._lanes)
         lasted = max(1, min(now, self._end) - self._start) / _NS
-        return Result(told, self._seconds, sent if early else planned, 0, lasted, cpu_share, self._ended)
+        return Result(told, self._seconds, sent if early else planned, lasted, cpu_share, self._ended)
 
     def _settle(self, now: int) -> None:
         """What has no answer yet is failed; of a load that was stopped by hand, only what is long overdue."""

@@ -102,14 +102,13 @@ class Result:
     """
     A worker's figures: by kind of request the operation and what came of it, and by second.
 
-    `due` is how many requests were to be sent by the time it ended, `late` how many of them the client itself had not
-    sent although it had a connection to spare. `cpu` is its share of a core. `aborted` says why it ended early.
+    `due` is how many requests were to be sent by the time it ended. `cpu` is its share of a core. `aborted` says why
+    it ended early.
     """
 
     told: tuple[tuple[str, Told], ...]
     seconds: Mapping[int, Second]
     due: int
-    late: int
     lasted: float
     cpu: float
     aborted: str = ""
