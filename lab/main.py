@@ -90,6 +90,15 @@ def say(text: str) -> None:
     print(f"engram-diagnose lab: {text}", file=sys.stderr, flush=True)
 
 
+def _start(engine: Runnable, folder: Path) -> None:
+    from engram_diagnose.lab.snapshot import SnapshotError  # an engine has imported it by now
+
+    try:
+        engine.start()
+    except (OSError, SnapshotError) as error:
+        raise StartError(f"cannot start from what is in {folder}: {error}") from None
+
+
 def _run(options: Options, make_engine: Callable[[Settings, Path], Runnable]) -> int:
     _name_the_process()
     folder = _data_folder(options.data_dir)
@@ -101,7 +110,7 @@ def _run(options: Options, make_engine: Callable[[Settings, Path], Runnable]) ->
                 _preload(folder, options.preload, settings=settings, make_engine=make_engine)
             engine = make_engine(settings, folder)
             try:
-                engine.start()
+                _start(engine, folder)
                 _stay(engine, listener, options=options, settings=settings, config=path)
             finally:
                 _deaf_to_stops()

@@ -141,7 +141,7 @@ def test_what_a_switch_raises_is_not_taken_for_a_result() -> None:
 
 def test_a_comparison_without_any_run_says_so() -> None:
     found = made(Server({"before": 0.01, "after": 0.01}), Turns(8, 1), stop=lambda: True)
-    with pytest.raises(ValueError, match="no run was made"):
+    with pytest.raises(NothingToCompareError, match="no run was made"):
         found.benchmark("nothing", "made 1")
 
 

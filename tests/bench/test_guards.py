@@ -22,17 +22,27 @@ from engram_diagnose.bench.guards import (
     "url", ["http://127.0.0.1:7432", "http://localhost:7432/", "http://[::1]:7432", "http://127.0.0.1"]
 )
 def test_this_machine_needs_no_confirmation(url: str) -> None:
-    require_confirmation(checked_address(url), "")
+    require_confirmation([checked_address(url)], ())
 
 
 @pytest.mark.parametrize("url", ["http://db1:7432", "http://10.0.0.7:7432", "http://127.0.0.1.example.org:7432"])
 def test_any_other_host_is_refused_until_it_is_named(url: str) -> None:
     address = checked_address(url)
     with pytest.raises(GuardError, match=f"--confirm {address.host}"):
-        require_confirmation(address, "")
-    with pytest.raises(GuardError, match="name that host"):
-        require_confirmation(address, "db2")
-    require_confirmation(address, address.host)
+        require_confirmation([address], ())
+    with pytest.raises(GuardError, match="name the host that is loaded"):
+        require_confirmation([address], ("db2",))
+    require_confirmation([address], (address.host.upper(),))
+
+
+def test_of_two_hosts_each_is_named() -> None:
+    both = [checked_address("http://db1:7432"), checked_address("http://db2:7432")]
+    with pytest.raises(GuardError, match=r"db1 and db2 are not this machine.*--confirm db1 --confirm db2"):
+        require_confirmation(both, ())
+    with pytest.raises(GuardError, match="db2 is not this machine"):
+        require_confirmation(both, ("db1",))
+    require_confirmation(both, ("db2", "db1"))
+    require_confirmation([checked_address("http://127.0.0.1:1"), both[0]], ("db1",))
 
 
 @pytest.mark.parametrize(

@@ -86,6 +86,30 @@ def test_two_servers_are_compared_by_turns(bench, start_server: StartServer) -> 
     assert fast.left["spaces"] == slow.left["spaces"] == []
 
 
+def test_a_plan_for_two_servers_sends_nothing(bench, start_server: StartServer) -> None:  # noqa: F811
+    server = start_server()
+    done = bench(server.url, *SHORT, "--against", server.url, "--dry-run")
+    assert (done.returncode, done.stdout) == (0, "")
+    assert "Plan for before, 8 runs: 127.0.0.1" in done.stderr
+    assert server.left["spaces"] == []
+
+
+def test_a_server_that_dies_ends_the_comparison_with_its_reason(bench, start_server: StartServer) -> None:  # noqa: F811
+    server, dying = start_server(), start_server("dies-after", number=1200)
+    done = bench(server.url, *SHORT, "--against", dying.url)
+    assert done.returncode == 3, done.stdout
+    assert "before: mixed at 1,200/s" in done.stderr
+    assert "nothing listens there" in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_a_server_that_stores_slowly_is_measured_all_the_same(bench, start_server: StartServer) -> None:  # noqa: F811
+    server = start_server("healthy", 4000)  # 250 a second
+    done = until_valid(lambda: bench(server.url, *SHORT, "--memories", "2000", "--rate", "100"))
+    assert done.returncode in (0, 1), done.stderr
+    assert "RUN 1  mixed" in done.stdout
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "told"),
     [
@@ -100,6 +124,8 @@ def test_two_servers_are_compared_by_turns(bench, start_server: StartServer) -> 
         (("http://127.0.0.1:1", "--save", "a/b"), 2, "no name for a saved run"),
         (("http://127.0.0.1:1", "--against", "gone"), 2, "no saved run of that name"),
         (("http://127.0.0.1:1", "--against", "http://127.0.0.1:2"), 2, "name another with --workload"),
+        (("http://127.0.0.1:1", "--against", "http://127.0.0.1:2", "--save", "x"), 2, "--output FILE"),
+        (("http://db1:1", "--workload", "mixed", "--against", "http://db2:1"), 2, "--confirm db2 --confirm db1"),
         (("--show", "gone"), 2, "no saved run of that name"),
         (("http://127.0.0.1:1", "--rate", "0"), 2, "--rate"),
         (("http://127.0.0.1:1", "--dialect", "x"), 2, "no dialect"),

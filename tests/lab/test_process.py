@@ -10,15 +10,17 @@ import time
 import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any, cast
 
 import pytest
 from fake_engine import make
 from fake_front import Client, request
 
 from engram_diagnose.lab.host import Host
-from engram_diagnose.lab.main import parse_options
+from engram_diagnose.lab.main import main, parse_options
 from engram_diagnose.lab.process import LabError, LabProcess
 from engram_diagnose.lab.settings import key_names, parse_settings
+from engram_diagnose.lab.snapshot import SnapshotError
 
 FAKE = Path(__file__).with_name("fake_engine.py")
 
@@ -172,6 +174,27 @@ def test_a_port_in_use_is_told_before_anything_else_is_done(tmp_path: Path) -> N
         f"engram-diagnose lab: cannot listen on 127.0.0.1:{port}: Address already in use; "
         "choose another with --port, 0 takes a free one\n"
     )
+
+
+@pytest.mark.parametrize("error", [OSError(28, "No space left on device"), SnapshotError("its snapshot is damaged")])
+def test_data_that_it_cannot_start_from_are_told(
+    error: Exception, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+) -> None:
+    class Broken:
+        def start(self) -> None:
+            raise error
+
+        def stop(self) -> None:
+            pass
+
+    heard = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    folder = tmp_path / "data"
+    try:
+        assert main([f"--data-dir={folder}", "--port=0"], make_engine=lambda *_: cast("Any", Broken())) == 2
+    finally:
+        for number, handler in heard.items():
+            signal.signal(number, handler)
+    assert f"engram-diagnose lab: cannot start from what is in {folder}: {error}" in capfd.readouterr().err
 
 
 def test_an_address_that_is_nobodys_is_told(tmp_path: Path) -> None:

@@ -25,6 +25,7 @@ from engram_diagnose.collectors.instances import interfaces
 from engram_diagnose.engine.language.comparison_reader import read_comparison
 from engram_diagnose.engine.language.limits_reader import read_limits
 from engram_diagnose.rulebase import load_rules
+from engram_diagnose.verification.side import NothingToCompareError
 
 Say = Callable[[str], None]
 Json = Mapping[str, Any]
@@ -77,9 +78,10 @@ def _called(figure: Json) -> str:
 
 
 def alternated(order: Order, other: str, packs: Sequence[Path], *, runs: int, say: Say,
-               progress: Say) -> dict[str, Any]:  # fmt: skip
+               progress: Say) -> dict[str, Any] | None:  # fmt: skip
     """
-    The comparison of two servers under one load by turns, as a verification document: `other` before, this one after.
+    The comparison of two servers under one load by turns, as a verification document: `other` before, this one after;
+    None where only the plan was wanted.
 
     Both are guarded, seeded and cleaned as one alone is. Raises as `command.benchmarked` does, and `GuardError` for a
     load that is no single one.
@@ -97,8 +99,14 @@ def alternated(order: Order, other: str, packs: Sequence[Path], *, runs: int, sa
     plans = {side: planned(checked_address(url), wanted, loaded.catalogue, limits) for side, url in urls.items()}
     with stopping(say) as stop, ExitStack() as stack:
         benches: dict[SideName, Bench] = {}
+        for side, plan in plans.items():
+            if order.dry or not plan.address.is_this_machine:
+                show(plan, f"{side}, {runs} runs: {plan.address.authority}", say)
+        if order.dry:
+            return None
+        require_confirmation([plan.address for plan in plans.values()], order.confirmed)
         for plan in plans.values():
-            _guard(plan, order, runs, limits, say)
+            _require_bounds(plan, runs, limits)
         launcher = stack.enter_context(launching(order.cluster, [plan.address for plan in plans.values()], say))
         for side, plan in plans.items():
             asking = stack.enter_context(Asking(plan.address, token=order.token, wait=limits["preflight_wait"]))
@@ -112,21 +120,27 @@ def alternated(order: Order, other: str, packs: Sequence[Path], *, runs: int, sa
             benches[side] = Bench(setting, asking, loader, None, say, stop.event.is_set)
             seeded(benches[side])
 
+        over: list[str] = []
+
         def measure(side: SideName) -> Json:
-            return measured_step(benches[side])
+            run, ended = measured_step(benches[side])
+            over.extend([f"{side}: {ended}"] if ended else [])
+            return run
 
         found = interleave(
             Turns(runs, order.wanted.seed, _SPARE), switch=lambda side: None, measure=measure,
-            on_progress=lambda number, all_, side: progress(f"run {number} of {all_}: {side}"), stop=stop.event.is_set,
+            on_progress=lambda number, all_, side: progress(f"run {number} of {all_}: {side}"),
+            stop=lambda: stop.event.is_set() or bool(over),
         )  # fmt: skip
-    notes = [found.ended] if found.ended else []
-    return compared(found.benchmark(f"{other} against {order.url}", TOOL), policy, loaded.catalogue, notes=notes)
+    why = over[0] if over and not stop.event.is_set() else found.ended
+    made = found.benchmark(f"{other} against {order.url}", TOOL)
+    try:
+        return compared(made, policy, loaded.catalogue, notes=[why] if why else [])
+    except NothingToCompareError as error:
+        raise NothingToCompareError(f"{why}; {error}" if why else str(error)) from None
 
 
-def _guard(plan: Plan, order: Order, runs: int, limits: Mapping[str, float], say: Say) -> None:
-    if not plan.address.is_this_machine:
-        show(plan, plan.address.authority, say)
-        require_confirmation(plan.address, order.confirmed)
+def _require_bounds(plan: Plan, runs: int, limits: Mapping[str, float]) -> None:
     all_ = Size(plan.size.requests * runs, plan.size.bytes * runs, plan.steps[0].seconds * (runs + _SPARE))
     require_bounds(all_, limits)
 

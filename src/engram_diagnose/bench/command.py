@@ -52,14 +52,14 @@ class Order:
     """
     What the operator gave: whom, what, and what to look at meanwhile.
 
-    `confirmed` is the host after `--confirm`, `bundles` the folder in which each load's bundle is kept, or None.
+    `confirmed` are the hosts after `--confirm`, `bundles` the folder in which each load's bundle is kept, or None.
     `cluster` is a Dask scheduler whose machines send the load; empty for this machine.
     """
 
     url: str
     wanted: Wanted
     token: str = ""
-    confirmed: str = ""
+    confirmed: tuple[str, ...] = ()
     dialect: str = ""
     config_file: str = ""
     data_dir: str = ""
@@ -97,7 +97,7 @@ def benchmarked(order: Order, packs: Sequence[Path], *, say: Say, progress: Say)
             show(plan, address.authority, say)
         if order.dry:
             return None
-        require_confirmation(address, order.confirmed)
+        require_confirmation([address], order.confirmed)
         require_bounds(plan.size, limits)
         server = look_at(asking, interfaces(loaded.catalogue.dialects), dialect=order.dialect, space=plan.look_space)
         if address.is_this_machine:

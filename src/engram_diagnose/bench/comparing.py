@@ -19,7 +19,7 @@ from engram_diagnose.engine.facts.catalogue import Catalogue
 from engram_diagnose.verification.benchmark import read_benchmark, side_of_benchmarks
 from engram_diagnose.verification.comparing import compare_sides
 from engram_diagnose.verification.document import document
-from engram_diagnose.verification.side import Key
+from engram_diagnose.verification.side import Key, NothingToCompareError
 
 Json = Mapping[str, Any]
 SideName = Literal["before", "after"]
@@ -71,9 +71,9 @@ class Interleaved:
         return sum(run["side"] == side and run["validity"]["valid"] for run in self.runs)
 
     def benchmark(self, name: str, tool: str) -> dict[str, Any]:
-        """The runs as a document of the benchmark format; raises `ValueError` without any."""
+        """The runs as a document of the benchmark format; raises `NothingToCompareError` without any."""
         if not self.runs:
-            raise ValueError(f"{name}: no run was made ({self.ended}); nothing can be compared")
+            raise NothingToCompareError(f"{name}: no run was made ({self.ended}); nothing can be compared")
         return {"schema": "engram-diagnose/benchmark/v1", "name": name, "tool": tool, "runs": list(self.runs)}
 
 

@@ -2,7 +2,7 @@
 Guard rails: whom a load may be sent to, how much of it, and into which memory spaces.
 """
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Final
 from urllib.parse import urlsplit
@@ -75,19 +75,22 @@ def checked_address(url: str) -> Address:
     return Address(host, port or 80)
 
 
-def require_confirmation(address: Address, confirmed: str) -> None:
-    """Raises `GuardError` for a server elsewhere whose very name was not given after `--confirm`."""
-    if address.is_this_machine:
-        if confirmed and confirmed.lower() != address.host:
-            raise GuardError(f"--confirm names {confirmed!r}, and the load would go to {address.host}; name one server")
-        return
-    if not confirmed:
+def require_confirmation(addresses: Collection[Address], confirmed: Collection[str]) -> None:
+    """Raises `GuardError` for a server elsewhere whose very name was not given after `--confirm`, and for any other."""
+    hosts = list(dict.fromkeys(address.host for address in addresses))
+    for name in confirmed:
+        if name.lower() not in hosts:
+            raise GuardError(f"--confirm names {name!r}, and the load would go to {' and '.join(hosts)}; "
+                             "name the host that is loaded")  # fmt: skip
+    names = {name.lower() for name in confirmed}
+    elsewhere = [one for one in hosts if any(it.host == one and not it.is_this_machine for it in addresses)]
+    missing = [one for one in elsewhere if one not in names]
+    if missing:
         raise GuardError(
-            f"{address.host} is not this machine: a load slows whoever else uses that server, and stores memories "
-            f"in it. Look at the plan above; if it is meant, say so with --confirm {address.host}"
+            f"{' and '.join(missing)} {'is' if len(missing) == 1 else 'are'} not this machine: a load slows whoever "
+            "else uses that server, and stores memories in it. Look at the plan above; if it is meant, say so with "
+            + " ".join(f"--confirm {one}" for one in elsewhere)
         )
-    if confirmed.lower() != address.host:
-        raise GuardError(f"--confirm names {confirmed!r}, and the load would go to {address.host}; name that host")
 
 
 def require_bounds(size: Size, limits: Mapping[str, float]) -> None:

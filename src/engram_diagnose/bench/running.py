@@ -98,9 +98,13 @@ def seeded(bench: Bench) -> None:
     _Running(bench).seed()
 
 
-def measured_step(bench: Bench) -> dict[str, Any]:
-    """One run of the only step of a plan, as it is: no warm-up, nobody looks at the server meanwhile."""
-    return _Running(bench).single()
+def measured_step(bench: Bench) -> tuple[dict[str, Any], str]:
+    """
+    One run of the only step of a plan, as it is: no warm-up, nobody looks at the server meanwhile; and why there is to
+    be no further one, empty where there may.
+    """
+    running = _Running(bench)
+    return running.single(), running.ended
 
 
 class _Running:
@@ -113,6 +117,11 @@ class _Running:
 
     def seed(self) -> None:
         self._seed()
+
+    @property
+    def ended(self) -> str:
+        """Why nothing more can be sent; empty where it can."""
+        return self._done.ended
 
     def single(self) -> dict[str, Any]:
         (step,) = self._plan.steps

@@ -16,6 +16,7 @@ class Stopping:
     While this context is open, Ctrl-C and a polite kill set `event`; a further one raises `KeyboardInterrupt`.
 
     `on_first` is called at the first, in the signal's handler. Beside the main thread nothing changes.
+    Under nohup the end of the terminal stays ignored.
     """
 
     def __init__(self, on_first: Callable[[], None] = lambda: None) -> None:
@@ -25,7 +26,9 @@ class Stopping:
 
     def __enter__(self) -> Self:
         if threading.current_thread() is threading.main_thread():
-            self._before = {number: signal.signal(number, self._stop) for number in _SIGNALS}
+            hung_up = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+            heard = [one for one in _SIGNALS if one is not signal.SIGHUP or not hung_up]
+            self._before = {number: signal.signal(number, self._stop) for number in heard}
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None,

@@ -42,7 +42,7 @@ _CODES: Final = {"pass": CLEAN, "partly": CLEAN, "fail": FINDINGS}
     "--seed", type=click.IntRange(0, 2**31), default=1, show_default=True, help="The same seed, the same load."
 )
 @click.option(
-    "--confirm", default="", metavar="HOSTNAME", help="Say that this host may be loaded; for any other machine."
+    "--confirm", multiple=True, metavar="HOSTNAME", help="Say that this host may be loaded; for any other machine."
 )
 @click.option("--dry-run", is_flag=True, help="Show the plan, and send nothing.")
 @click.option("--warm-up/--no-warm-up", default=True, help="Whether to load until the figures are stable first.")
@@ -216,9 +216,15 @@ def _alternate(ctx: click.Context, url: str, form: str, output: str, options: di
 
     if form not in ("text", "json", "markdown"):
         raise click.UsageError(f"a comparison is shown as text, json or markdown, not as {form}")
+    for name in ("save", "bundles"):
+        if options[name]:
+            raise click.UsageError(f"--{name} keeps what is measured of one server; a comparison of two is kept with "
+                                   "--format json --output FILE")  # fmt: skip
     with Talk() as talk:
         document = alternated(_order(url, options), options["against"], options["packs"], runs=options["runs"],
                               say=talk.say, progress=talk.progress)  # fmt: skip
+    if document is None:
+        return
     print_verification(document, form, output)
     ctx.exit(CODES.get(document["verdict"]["state"], NOT_MEASURED))
 

@@ -42,6 +42,12 @@ def test_a_usual_heading_means_what_the_parser_takes_it_for(status: bytes, lines
     assert read(heading + body, cuts) == Answer(usual[0], body, True, "3" if b"Retry-After: 3" in lines else "")
 
 
+def test_an_answer_that_switches_protocols_is_no_answer() -> None:
+    reader = AnswerReader()
+    with pytest.raises(NoHttpError, match="another protocol"):
+        reader.feed(b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\r\n")
+
+
 @given(st.binary(max_size=300), st.lists(st.integers(0, 300), max_size=6))
 def test_whatever_arrives_is_an_answer_or_none_or_no_http(data: bytes, cuts: list[int]) -> None:
     read(data, cuts)

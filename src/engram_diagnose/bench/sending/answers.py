@@ -73,6 +73,8 @@ class AnswerReader:
         self.on_message_begin()
         try:
             self._parser.feed_data(data)
+        except httptools.HttpParserUpgrade:
+            raise NoHttpError("it switches to another protocol, which nobody asked for") from None
         except httptools.HttpParserError as error:
             raise NoHttpError(str(error)[:_SHOWN]) from None
         if not self._headed and self._head_size > _MOST_HEAD:
