@@ -52,6 +52,11 @@ def test_a_server_that_cannot_be_loaded_is_told_with_what_to_do(
         look(start_server(mode).url)
 
 
+def test_what_a_server_that_dies_in_between_may_have_kept_is_named(start_server: StartServer, look) -> None:
+    with pytest.raises(NoAnswerError, match="one memory may be left in the memory space bench-t-look"):
+        look(start_server("dies-after", number=4).url)
+
+
 @pytest.mark.parametrize(
     ("mode", "told"),
     [("hangs", "within 1 s; it hangs"), ("closes", r"no HTTP|closed the connection"), ("no-http", "no HTTP")],

@@ -4,7 +4,6 @@ Before a load: is this a server of ours, is it well, does it let us in, do its a
 
 import re
 from collections.abc import Mapping
-from contextlib import suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -56,9 +55,11 @@ def look_at(asking: Asking, interfaces: Mapping[str, Interface], *, dialect: str
     memories = _count(asking, routes)
     try:
         notes += _stores_and_recalls(asking, routes, space)
-    except PreflightError:
-        with suppress(NoAnswerError):
+    except (PreflightError, NoAnswerError) as error:
+        try:
             remove_space(asking, routes, space)
+        except NoAnswerError:
+            raise type(error)(f"{error}; one memory may be left in the memory space {space}") from None
         raise
     removes = remove_space(asking, routes, space) == ""
     if not removes:
