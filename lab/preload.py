@@ -68,6 +68,7 @@ def preload(
         say("there are data already; nothing is preloaded")
         return
     kept = folder.parent / f".engram-lab-{_FORMAT}-{count}-{_index_of(settings)}"
+    _remove_abandoned(kept)
     if not kept.is_dir():
         _build(kept, count=count, settings=settings, make_engine=make_engine, say=say)
     _copy(kept, folder)
@@ -88,7 +89,6 @@ def _build(
 ) -> None:
     """Store and link with settings that fit the host, whatever is wrong with those of the lab."""
     building = kept.with_name(f"{kept.name}.{os.getpid()}")
-    _remove_abandoned(kept)
     building.mkdir(parents=True)
     try:
         engine = make_engine(_quick(settings, building), building)
@@ -104,7 +104,7 @@ def _build(
 
 
 def _remove_abandoned(kept: Path) -> None:
-    """What a lab that was killed while it built left behind."""
+    """What a lab that was killed while it built, or copied, left behind."""
     for path in kept.parent.glob(f"{kept.name}.*"):
         if not Path(f"/proc/{path.suffix[1:]}").exists():
             shutil.rmtree(path, ignore_errors=True)
@@ -196,7 +196,7 @@ def _wait_for_links(engine: Runnable, *, say: Callable[[str], None]) -> None:
 
 def _copy(kept: Path, folder: Path) -> None:
     """Into the folder, which is there and empty."""
-    new = folder.with_name(f"{folder.name}.{os.getpid()}.new")
+    new = kept.with_name(f"{kept.name}.{os.getpid()}")
     try:
         copy_folder(kept, new)
         for path in new.iterdir():

@@ -6,10 +6,11 @@ from pathlib import Path
 import pytest
 from fake_engine import FakeEngine
 
+from engram_diagnose.lab import preload as preload_module
 from engram_diagnose.lab.host import Host
 from engram_diagnose.lab.preload import preload, texts
 from engram_diagnose.lab.settings import Settings, fitting
-from engram_diagnose.lab.sparse import copy_file
+from engram_diagnose.lab.sparse import copy_file, copy_folder
 
 SETTINGS = replace(fitting(Host(4, 1 << 14, 1, "avx2", True)), hnsw_index_m=8, wal_sync_mode="immediate")
 
@@ -100,6 +101,28 @@ def test_what_a_killed_lab_left_half_built_is_removed(tmp_path: Path) -> None:
     kept.rename(kept.with_name(f"{kept.name}.4194305"))
     loaded(tmp_path / "two", 10, [], [])
     assert sorted(path.name for path in tmp_path.iterdir()) == [kept.name, "one", "two"]
+
+
+def test_what_a_killed_lab_left_half_copied_is_removed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Killed, it runs no `finally`: what it copies into has to be known by its name."""
+    places: list[Path] = []
+
+    def killed(kept: Path, target: Path) -> None:
+        copy_folder(kept, target)
+        places.append(target)
+        raise SystemExit
+
+    with monkeypatch.context() as patch:
+        patch.setattr(preload_module, "copy_folder", killed)
+        patch.setattr(preload_module.shutil, "rmtree", lambda *_, **__: None)
+        with pytest.raises(SystemExit):
+            loaded(tmp_path / "one", 10, [], [])
+    (left,) = places
+    left.rename(left.with_suffix(".4194305"))  # as a process that is gone would have called it
+    made: list[tuple[Settings, Path]] = []
+    loaded(tmp_path / "two", 10, made, [])
+    assert made == []
+    assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".4194305")] == []
 
 
 def test_more_memories_than_a_space_holds_are_refused(tmp_path: Path) -> None:
