@@ -79,6 +79,16 @@ def test_it_seeds_first_then_warms_up_until_stable_then_measures(make) -> None:
     assert done.ended == ""
 
 
+def test_a_run_is_told_to_have_the_clients_that_were_let_in(make) -> None:
+    class Limited(MadeUp):
+        def load(self, step: Step, rate: float, seconds: float, *, told: str) -> Outcome:
+            return replace(super().load(step, rate, seconds, told=told), connected=12)
+
+    done = make(Limited(), warm=False)
+    assert done.runs[0]["workload"]["clients"] == 12
+    assert "mixed: only 12 of 64 connections could be made" in done.notes[-1]
+
+
 def test_figures_that_do_not_settle_make_the_run_invalid(make) -> None:
     engine = MadeUp(medians=(0.002 * 1.5**step for step in itertools.count()))
     done = make(engine)

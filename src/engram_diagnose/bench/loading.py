@@ -200,6 +200,7 @@ def outcome_of(results: Sequence[Result], *, started: float, workers: int, busy:
         workers=workers,
         aborted=aborted,
         timeline=_timeline(results),
+        connected=sum(one.connected for one in results),
     )
 
 

@@ -25,7 +25,7 @@ class Outcome:
 
     `operations` and `timeline` are as the benchmark format has them; `started` is in seconds since the epoch, `lag_p99`
     in seconds, `worker_cpu` the busiest worker's share of a core. `aborted` says why it ended early, empty when it did
-    not.
+    not. `connected` is how many connections there were, None where nobody counted.
     """
 
     started: float
@@ -37,6 +37,7 @@ class Outcome:
     workers: int
     aborted: str = ""
     timeline: Mapping[str, Any] | None = field(default=None, repr=False)
+    connected: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,7 +70,7 @@ def run_document(outcome: Outcome, step: Step, setting: Setting, *, rate: float,
             "mix": dict(step.mix),
             "loop": "open",
             "offered_rate": rate,
-            "clients": plan.connections,
+            "clients": plan.connections if outcome.connected is None else max(1, outcome.connected),
             "dataset": {"memories": memories},
             "dimension": DIMENSION,
             "spaces": sorted(step.spaces),

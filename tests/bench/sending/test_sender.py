@@ -168,3 +168,19 @@ def test_too_few_open_files_are_said_before_the_load(monkeypatch: pytest.MonkeyP
         result = sent(target.port, connections=500, wait=0.2)
     assert re.match(r"only 5 of 500 connections could be opened", result.aborted)
     assert "ulimit -n" in result.aborted
+
+
+def test_a_load_goes_on_with_the_connections_that_were_accepted_and_tells_how_many(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    left = iter(range(3))
+
+    class Limited(socket.socket):
+        def connect_ex(self, address: Any) -> int:
+            return errno.ECONNREFUSED if next(left, None) is None else super().connect_ex(address)
+
+    with Target(says(answer())) as target:
+        assert sent(target.port, connections=8).connected == 8
+        monkeypatch.setattr(connections, "socket", SimpleNamespace(**vars(socket) | {"socket": Limited}))
+        result = sent(target.port, connections=8)
+    assert (result.aborted, result.connected) == ("", 3)

@@ -62,6 +62,7 @@ class Sender:
         self._last_answer = self._last_good = 0
         self._start = self._end = 0
         self._ended = ""
+        self._connected_most = 0
 
     # Before
 
@@ -106,6 +107,7 @@ class Sender:
         task = self._task
         self._start, self._end = start, start + int(task.seconds * _NS)
         self._last_answer = self._last_good = start
+        self._count_connections()
         self._poll.register(self._control, _IN)
         cpu = time.process_time_ns()
         place = self._loop(start)
@@ -318,6 +320,11 @@ class Sender:
             self._failures.add(why, time.monotonic_ns())
         self._connections.failures.clear()
 
+    def _count_connections(self) -> None:
+        if self._connected_most < self._task.connections:
+            made = sum(one.made for one in self._connections.by_fd.values())
+            self._connected_most = max(self._connected_most, made)
+
     # Now and then
 
     def _look(self, now: int, *, over: bool) -> None:
@@ -328,6 +335,7 @@ class Sender:
                 self._broken(connection, "timeout")
         self._connections.retry(now)
         self._note_connections()
+        self._count_connections()
         oldest = min((one.sent for one in self._connections.under_way()), default=now)
         self._last_answer = max(self._last_answer, self._last_good)
         if not over and not self._ended:
@@ -353,7 +361,8 @@ class Sender:
             lane.take_over(self._seconds, start=self._start, end=self._end)
         told = tuple((lane.kind.operation, lane.told) for lane in self._lanes)
         lasted = max(1, min(now, self._end) - self._start) / _NS
-        return Result(told, self._seconds, sent if early else planned, lasted, cpu_share, self._ended)
+        return Result(told, self._seconds, sent if early else planned, lasted, cpu_share, self._ended,
+                      self._connected_most)  # fmt: skip
 
     def _settle(self, now: int) -> None:
         """What has no answer yet is failed; of a load that was stopped by hand, only what is long overdue."""

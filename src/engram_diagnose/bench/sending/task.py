@@ -102,8 +102,8 @@ class Result:
     """
     A worker's figures: by kind of request the operation and what came of it, and by second.
 
-    `due` is how many requests were to be sent by the time it ended. `cpu` is its share of a core. `aborted` says why
-    it ended early.
+    `due` is how many requests were to be sent by the time it ended. `cpu` is its share of a core, `aborted` says why
+    it ended early. `connected` is how many connections it had at once, of those that it was to have.
     """
 
     told: tuple[tuple[str, Told], ...]
@@ -112,3 +112,4 @@ class Result:
     lasted: float
     cpu: float
     aborted: str = ""
+    connected: int = 0
