@@ -235,17 +235,19 @@ class _Running:
         except LaunchError as error:
             self._done.ended = f"{step.kind.name} at {rate:,.0f}/s could not be sent: {error}"
             outcome = outcome_of([nothing(str(error))], started=time.time(), workers=0)
-        self._note_refused(outcome, told)
+        self._note_refused(outcome, step)
         if outcome.aborted and not self._is_over():
             self._aborted(f"{step.kind.name} at {rate:,.0f}/s: {outcome.aborted}")
         return run_document(outcome, step, self._bench.setting, rate=rate, order=order, memories=memories,
                             unstable=unstable)  # fmt: skip
 
-    def _note_refused(self, outcome: Outcome, told: str) -> None:
+    def _note_refused(self, outcome: Outcome, step: Step) -> None:
         made, planned = outcome.connected, self._plan.connections
-        if made is not None and made < planned and not outcome.aborted:
-            self._done.notes.append(f"{told}: only {made:,} of {planned:,} connections could be made; what is told of "
-                                    "it is that of so many clients")  # fmt: skip
+        if made is None or made >= planned or outcome.aborted:
+            return
+        note = f"{step.kind.name}: only {made:,} of {planned:,} connections could be made, and its figures are of those"
+        if note not in self._done.notes:  # warm-ups and steps of a ramp are many
+            self._done.notes.append(note)
 
     def _aborted(self, why: str) -> None:
         """A server that is well again can be asked other things; one that is not ends the benchmark."""
