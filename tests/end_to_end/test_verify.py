@@ -17,6 +17,11 @@ pytestmark = [pytest.mark.server, pytest.mark.slow]
 WARM_UP = 12.0
 SPAN = 50.0
 """Seconds of one side: a dozen windows of four scrapes."""
+FLUSH_SECONDS = 0.005
+"""
+What a flush takes longer than this disk needs: with the fault a store waits for those of all clients, some 0.3 s. How
+long that is depends neither on the disk, nor on what else this machine does.
+"""
 
 
 @dataclass(frozen=True)
@@ -40,7 +45,7 @@ def change() -> Iterator[Change]:
     with folder_on_disk() as folder:
         instance = f"127.0.0.1:{port}"
         with prometheus(folder / "prometheus", {instance: instance}) as scraper:
-            with planted(folder / "faulty", port=port) as server:
+            with planted(folder / "faulty", port=port, slower_flush=FLUSH_SECONDS) as server:
                 config = server.config.read_text(encoding="utf-8")
                 time.sleep(WARM_UP)
                 start = time.time()
@@ -49,7 +54,7 @@ def change() -> Iterator[Change]:
             (folder / "mended").mkdir()
             mended_config = config.replace('"immediate"', '"batch"').replace("interval_ms = 10", "interval_ms = 100")
             (folder / "mended" / Path(server.config).name).write_text(mended_config, encoding="utf-8")
-            with planted(folder / "mended", port=port):
+            with planted(folder / "mended", port=port, slower_flush=FLUSH_SECONDS):
                 time.sleep(WARM_UP)
                 start = time.time()
                 time.sleep(SPAN)
@@ -64,7 +69,7 @@ def test_a_mended_fault_is_an_improvement_although_more_is_asked_of_the_server(c
     assert said.document["verdict"]["state"] == "improved"
     store = next(one for one in said.document["figures"]
                  if one["on"] == "op.latency.p99" and one["scope"]["operation"] == "store")  # fmt: skip
-    assert store["verdict"] == "improved"
+    assert store["verdict"] == "improved", store
     assert store["high"] < 0
     assert said.document["load"]["state"] in ("heavier", "comparable")
     assert said.document["before"]["samples"] >= 10
