@@ -1,7 +1,9 @@
 """What staging a case rests on: who else uses the host, whose cores these are, and when a case is given up."""
 
 import os
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -22,10 +24,20 @@ def test_a_process_may_be_called_anything() -> None:
 
 
 def test_what_this_process_computes_is_not_what_others_use() -> None:
-    others, until = Others(os.getppid()), time.monotonic() + 0.3
-    while time.monotonic() < until:
-        sum(range(10_000))
-    assert 0 <= others.cores() <= (os.cpu_count() or 1) - 0.5
+    idle = subprocess.Popen(["sleep", "60"])
+    try:
+        all_before = busy_seconds(Path("/proc/stat").read_text())
+        others, began, spent = Others(idle.pid), time.monotonic(), time.process_time()
+        while time.process_time() - spent < 0.5:
+            sum(range(10_000))
+        elapsed = time.monotonic() - began
+        by_others = others.cores() * elapsed
+        by_all = busy_seconds(Path("/proc/stat").read_text()) - all_before
+    finally:
+        idle.kill()
+        idle.wait()
+    assert by_others >= 0
+    assert by_all - by_others > 0.4  # what this process used itself, but for the clock's ticks
 
 
 def test_clients_run_beside_the_server_and_everywhere_afterwards() -> None:
