@@ -183,6 +183,7 @@ class _Writer:
         return self._head(cause.rule, cause.scope) | {
             "rank": rank,
             "tie": cause.tie,
+            "negligible": cause.negligible,
             "moved": cause.moved if self._diagnosis.before else None,
             "status": cause.rule.status,
             "severity": cause.severity or None,

@@ -6,6 +6,10 @@ of `rules/catalogue/calibration.yaml`.
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Final
+
+UNLIKELY: Final = "unlikely"
+"""The word below all those that `inference.yaml` has figures for."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,9 +93,9 @@ class Scales:
         return math.log(self.likelihood_ratio[strength]) if strength != "none" else 0.0
 
     def word(self, probability: float) -> str:
-        """The word for a probability; below the least of them it is `unlikely`."""
+        """The word for a probability; below the least of them it is `UNLIKELY`."""
         reached = [(figure, word) for word, figure in self.certainty.items() if probability >= figure - 1e-9]
-        return max(reached)[1] if reached else "unlikely"
+        return max(reached)[1] if reached else UNLIKELY
 
     @property
     def figures(self) -> str:

@@ -17,7 +17,8 @@ class Cause:
     """
     A concluded cause. `explained` are the symptoms it explains that are there; `severity` is the worst of
     theirs, empty when no target is missed that it would explain. `moved` tells whether it was so before all was bad,
-    `weight` is what all this counts for in the order, from 0 to 1, `tie` a number that tied causes share.
+    `weight` is what all this counts for in the order, from 0 to 1, `tie` a number that tied causes share. One that is
+    `negligible` is worth a line to somebody who was woken, and no more.
     """
 
     rule: Rule
@@ -29,6 +30,7 @@ class Cause:
     moved: Moved = "untold"
     weight: float = 1.0
     tie: int | None = None
+    negligible: bool = False
 
     @property
     def score(self) -> float:

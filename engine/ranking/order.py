@@ -5,7 +5,7 @@ Which cause comes first, which are a tie, and which are shown elsewhere.
 from collections.abc import Sequence
 from dataclasses import replace
 
-from engram_diagnose.engine.facts.scales import Scales, Weights
+from engram_diagnose.engine.facts.scales import UNLIKELY, Scales, Weights
 from engram_diagnose.engine.ranking.cause import Cause, Masked
 from engram_diagnose.engine.ranking.change import Moved
 from engram_diagnose.engine.ranking.impact import Breach
@@ -21,8 +21,9 @@ def sort_out(
               for cause, by in zip(ranked, maskers, strict=True) if by]  # fmt: skip
     plain = [cause for cause, by in zip(ranked, maskers, strict=True) if not by]
     experimental = tuple(cause for cause in plain if cause.rule.status == "experimental")
+    shown = _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin)
     return (
-        _with_ties([cause for cause in plain if cause.rule.status != "experimental"], scales.tie_margin),
+        _with_negligible(shown, scales),
         experimental,
         tuple(masked),
     )
@@ -93,3 +94,20 @@ def _tied(a: Cause, b: Cause, margin: float) -> bool:
 
 def _numbered(cause: Cause, tie: int) -> Cause:
     return replace(cause, tie=tie)
+
+
+def _with_negligible(causes: Sequence[Cause], scales: Scales) -> tuple[Cause, ...]:
+    """
+    Mark those that are unlikely even if all that is unknown spoke for them.
+
+    Never the first, which is the answer whatever it is worth, nor one that is tied with a likelier one.
+    """
+    likelier = {_place(number, cause) for number, cause in enumerate(causes)
+                if number == 0 or scales.word(cause.confidence.high) != UNLIKELY}  # fmt: skip
+    return tuple(cause if _place(number, cause) in likelier else replace(cause, negligible=True)
+                 for number, cause in enumerate(causes))  # fmt: skip
+
+
+def _place(number: int, cause: Cause) -> tuple[str, int]:
+    """What those of a tie share."""
+    return ("alone", number) if cause.tie is None else ("tie", cause.tie)

@@ -152,13 +152,15 @@ def test_the_clients_latency_stands_above_the_servers_and_the_servers_rates_abov
 
 def test_causes_of_several_loads_are_told_once_each_where_they_are_surest() -> None:
     def diagnosis(*causes: tuple[str, float]) -> dict[str, Any]:
-        made = [{"rule": rule, "title": rule, "scope": {}, "severity": "warning", "explains": [{"title": "slow"}],
+        made = [{"rule": rule, "title": rule, "scope": {}, "severity": "warning",
+                 "explains": [{"title": "slow"}], "negligible": rule == "wild",
                  "confidence": {"probability": sure, "low": 0.0, "high": 1.0, "word": "likely"}, "reason": "",
                  "recommend": []} for rule, sure in causes]  # fmt: skip
         return {"verdict": {"sentence": "s", "state": "findings"}, "coverage": {"sentence": "c"},
                 "rule_base": {"calibrated": False}, "causes": made, "symptoms": []}  # fmt: skip
 
-    merged = merged_recommendations([diagnosis(("a", 0.4), ("b", 0.5)), diagnosis(("a", 0.9)), diagnosis()])
+    first = diagnosis(("a", 0.4), ("b", 0.5), ("wild", 0.02))
+    merged = merged_recommendations([first, diagnosis(("a", 0.9)), diagnosis()])
     assert merged is not None
     assert [(one["rule"], one["confidence"]["probability"]) for one in merged["causes"]] == [("a", 0.9), ("b", 0.5)]
     assert merged_recommendations([]) is None

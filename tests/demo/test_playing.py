@@ -23,6 +23,7 @@ def test_it_tells_what_was_planted_found_changed_and_measured(stage: Stage) -> N
     assert "That is what was planted." in told
     assert 'wal.sync_mode = "batch" was immediate' in told
     assert "price " in told
+    assert "More worker threads than the cores can run" not in told, "11 %, whatever is unknown"
     assert known.named_first
     assert known.applied
     assert known.comparison is not None

@@ -79,6 +79,14 @@ def test_it_says_what_the_text_says(documents: Documents, pages: dict[str, str],
         assert cause["title"] in said
 
 
+def test_what_is_unlikely_whatever_is_unknown_stands_apart(documents: Documents) -> None:
+    document = deepcopy(documents["incident"])
+    document["causes"][1] |= {"negligible": True, "tie": None, "title": "A guess"}
+    said = Reading(render_html(document)).words
+    assert said.count("A guess") == 1
+    assert said.index("Other causes") < said.index("Unlikely 1") < said.index("A guess") < said.index("Coverage")
+
+
 def test_the_answer_comes_first_then_what_to_do_and_how_to_undo_it(pages: dict[str, str]) -> None:
     said = Reading(pages["wal"]).words
     order = [

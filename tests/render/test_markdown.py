@@ -51,6 +51,18 @@ def test_it_says_what_the_text_says(documents: Documents) -> None:
             assert figure in shown, (name, figure)
 
 
+def test_what_is_unlikely_whatever_is_unknown_is_a_line(documents: Documents) -> None:
+    document = deepcopy(documents["incident"])
+    document["causes"][1] |= {"negligible": True, "tie": None, "title": "<b>A guess</b>"}
+    text = render_markdown(document)
+    assert "\n## Unlikely\n" in text
+    assert text.count("A guess") == 1
+    assert re.search(r"\n- 2 [^\n]*A guess[^\n]*%", text)
+    assert "html_inline" not in inline(parsed(text))
+    verbose = render_markdown(document, verbose=True)
+    assert verbose.index("\n## Unlikely\n") < verbose.index("\n### 2 ")
+
+
 def test_changes_are_a_table_with_the_line_to_write(documents: Documents) -> None:
     text = render_markdown(documents["wal"])
     assert "| `wal.flush_interval_ms` | 100 ms | 1 s | `wal.flush_interval_ms = 1000` |" in text

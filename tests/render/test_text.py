@@ -65,6 +65,38 @@ def test_nothing_is_said_of_calibration_once_the_figures_are_calibrated(document
     assert "uncalibrated" not in render_text(document)
 
 
+def with_a_guess(document: Json) -> Json:
+    """The same with its second cause a negligible one."""
+    found = deepcopy(document)
+    cause = found["causes"][1]
+    found["causes"][2]["tie"] = None
+    cause |= {"negligible": True, "tie": None, "title": "A guess", "severity": "warning"}
+    cause["confidence"] |= {"probability": 0.02, "low": 0.01, "high": 0.1, "word": "unlikely"}
+    return found
+
+
+def test_a_cause_that_is_unlikely_whatever_is_unknown_is_told_in_a_line(documents: Documents) -> None:
+    text = render_text(with_a_guess(documents["incident"]), console_width=100)
+    causes, _, unlikely = text.partition("\nUNLIKELY  even if all that is unknown spoke for them\n")
+    assert "A guess" not in causes
+    assert unlikely.startswith("2  A guess: unlikely, 2 % (1 % to 10 %)")
+    assert text.count("A guess") == 1
+    assert "\n3  " in causes, "the others keep their numbers"
+
+
+def test_a_verbose_report_tells_it_in_full(documents: Documents) -> None:
+    text = render_text(with_a_guess(documents["incident"]), verbose=True)
+    apart = text[text.index("\nUNLIKELY  even if all that is unknown spoke for them\n") :]
+    assert "\n2  A guess\n   confidence  unlikely, 2 % (1 % to 10 %)\n" in apart
+
+
+def test_a_document_of_before_says_of_no_cause_that_it_is_negligible(documents: Documents) -> None:
+    document = deepcopy(documents["incident"])
+    for cause in (*document["causes"], *document["masked"], *document["experimental"]):
+        del cause["negligible"]
+    assert render_text(document) == render_text(documents["incident"])
+
+
 def test_tied_causes_share_a_rank(documents: Documents) -> None:
     text = render_text(documents["incident"])
     assert "\n2= Threads read memory of the other NUMA node\n" in text

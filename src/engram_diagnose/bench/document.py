@@ -124,14 +124,18 @@ def _entry(one: Verdict, catalogue: Catalogue) -> Json:
 
 
 def recommendations_of(diagnosis: Json) -> dict[str, Any]:
-    """What a diagnosis document advises: its concluded causes that explain a missed target, ranked as they were."""
+    """
+    What a diagnosis document advises: its concluded causes that explain a missed target, ranked as they were.
+
+    Those that are negligible are left out.
+    """
     return {
         "sentence": diagnosis["verdict"]["sentence"],
         "state": diagnosis["verdict"]["state"],
         "coverage": diagnosis["coverage"]["sentence"],
         "calibrated": diagnosis["rule_base"]["calibrated"],
         "calibration": diagnosis["rule_base"].get("calibration"),
-        "causes": [_cause(one) for one in diagnosis["causes"] if one["explains"]],
+        "causes": [_cause(one) for one in diagnosis["causes"] if one["explains"] and not one["negligible"]],
     }
 
 

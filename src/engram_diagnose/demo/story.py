@@ -66,11 +66,12 @@ def diagnosed(tell: Teller, document: Json) -> None:
         tell.tell(("missed    ", "label"), (f"{symptom['title']}{_against_target(symptom)}", ""), hang=10)
     if not missed:
         tell.tell(("missed    ", "label"), (f"nothing; {document['verdict']['sentence']}", ""), hang=10)
-    for cause in document["causes"][:_SHOWN]:
+    shown = [cause for cause in document["causes"] if not cause["negligible"]][:_SHOWN]
+    for cause in shown:
         _cause(tell, cause)
     if not document["causes"]:
         tell.tell(("causes    ", "label"), ("none concluded", ""), hang=10)
-    more = len(document["causes"]) - _SHOWN
+    more = len(document["causes"]) - len(shown)
     if more > 0:
         tell.tell((f"and {more} more, less likely or of less weight", "dim"), indent=13)
 

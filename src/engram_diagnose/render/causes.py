@@ -91,8 +91,8 @@ class CauseView(NamedTuple):
     """
     One concluded cause. `number` is empty for what is not ranked, and ends in `=` for a tie.
 
-    `gist` is what to do in a sentence. `after` names what has to go before a masked cause can be judged. `tie` is said
-    before the first of a tie.
+    `gist` is what to do in a sentence, `line` all that is told of a `negligible` one. `after` names what has to go
+    before a masked cause can be judged. `tie` is said before the first of a tie.
     """
 
     number: str
@@ -115,6 +115,8 @@ class CauseView(NamedTuple):
     false_positives: tuple[str, ...]
     refs: tuple[str, ...]
     gist: str
+    line: str
+    negligible: bool
     after: tuple[str, ...] = ()
     tie: str = ""
     moved: str = ""
@@ -124,6 +126,7 @@ def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool =
     """A cause of the document in words; `verbose` keeps the signs that count for nothing more."""
     confidence, evidence = cause["confidence"], cause["evidence"]
     steps = steps_of(cause["recommend"])
+    opposing = _signs(evidence["against"], verbose=verbose)
     return CauseView(
         number=number,
         title=titled(cause),
@@ -136,7 +139,7 @@ def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool =
         explains=_explained(cause["explains"]),
         why=tuple(map(test_words, cause["gate"])),
         supporting=_signs(evidence["for"], verbose=verbose),
-        opposing=_signs(evidence["against"], verbose=verbose),
+        opposing=opposing,
         unknown=_unknown_words(evidence["unknown"]),
         narrowing=_narrowing(cause["would_narrow"]),
         steps=steps,
@@ -145,6 +148,8 @@ def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool =
         false_positives=tuple(cause["false_positives"]),
         refs=tuple(cause["refs"]),
         gist=_gist(steps),
+        line=_line(cause, opposing),
+        negligible=cause.get("negligible", False),
         after=_masking(cause.get("masked_by", ()), document["causes"]),
         moved=_MOVED.get(cause.get("moved"), ""),
     )
@@ -155,6 +160,12 @@ def confidence_words(confidence: Json) -> str:
     middle = percent(confidence["probability"])
     interval = percent_range(confidence["low"], confidence["high"])
     return f"{confidence['word']}, {middle}" + (f" ({interval})" if interval != middle else "")
+
+
+def _line(cause: Json, opposing: Signs) -> str:
+    """How unlikely, what speaks against it most, and its rule."""
+    against = f"; against: {opposing.shown[0].sentence}" if opposing.shown else ""
+    return f"{confidence_words(cause['confidence'])}{against} ({cause['rule']})"
 
 
 def impact_words(impact: Json) -> str:

@@ -42,6 +42,10 @@ class _Writer:
         view = self._view
         self._verdict()
         self._causes("Causes", "causes", view.detailed, view.further)
+        if self._verbose:
+            self._causes("Unlikely", "unlikely", view.unlikely, ())
+        else:
+            self._unlikely()
         self._changes()
         self._changed()
         self._unexplained()
@@ -92,6 +96,12 @@ class _Writer:
         for cause in brief:
             self._title(cause)
             (self._detailed if self._verbose else self._brief)(cause)
+
+    def _unlikely(self) -> None:
+        if self._view.unlikely:
+            self._heading("Unlikely", "unlikely")
+        for cause in self._view.unlikely:
+            self._page.put((f"{cause.number:<3}", ""), (cause.title, "title"), (f": {cause.line}", ""), hang=3)
 
     def _title(self, cause: CauseView) -> None:
         self._page.blank()

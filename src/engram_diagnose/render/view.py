@@ -23,6 +23,7 @@ _IDS: Final = 6
 _DERIVED: Final = 8
 NOTES: Final = {
     "causes": "by confidence, impact and how badly the target is missed",
+    "unlikely": "even if all that is unknown spoke for them",
     "changes": "one decision per setting; engram-diagnose tune makes them a patch",
     "changed": "against the quiet time that ended then",
     "unexplained": "by any cause that was concluded",
@@ -71,12 +72,14 @@ class Report(NamedTuple):
     """
     Everything a report says.
 
-    `detailed` causes are told in full and `further` ones in brief; `idle` ones explain no missed target.
+    `detailed` causes are told in full and `further` ones in brief, `unlikely` ones in a line; `idle` ones explain no
+    missed target.
     """
 
     verdict: Verdict
     detailed: tuple[CauseView, ...]
     further: tuple[CauseView, ...]
+    unlikely: tuple[CauseView, ...]
     idle: tuple[CauseView, ...]
     changes: tuple[Listed, ...]
     changed: tuple[Listed, ...]
@@ -106,8 +109,9 @@ def report(document: Json, *, verbose: bool = False) -> Report:
     masked = [cause_view(cause, document, verbose=verbose) for cause in document["masked"]]
     experimental = [cause_view(cause, document, verbose=verbose) for cause in document["experimental"]]
     _say_calibration(calibration_words(document["rule_base"]), concluded, masked, experimental)
-    telling = [cause for cause in concluded if cause.severity]
     idle = [cause for cause in concluded if not cause.severity]
+    telling = [cause for cause in concluded if cause.severity and not cause.negligible]
+    unlikely = [cause for cause in concluded if cause.severity and cause.negligible]
     full = len(telling) if verbose else _full(telling)
     derived = list(_derived(document["derived"], verbose=verbose))
     derived_shown = len(derived) if verbose else _DERIVED
@@ -115,6 +119,7 @@ def report(document: Json, *, verbose: bool = False) -> Report:
         verdict=_verdict(document, telling),
         detailed=tuple(telling[:full]),
         further=tuple(telling[full:]),
+        unlikely=tuple(unlikely),
         idle=tuple(idle),
         changes=tuple(map(_decided, document["advice"])),
         changed=_changed(document.get("changed"), verbose=verbose),

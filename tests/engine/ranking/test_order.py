@@ -206,6 +206,51 @@ def test_severities_that_differ_are_no_tie() -> None:
     assert [one.tie for one in found.causes] == [None, None]
 
 
+# What is worth a line
+
+
+AGAINST = "[{if: sign.e, seen: weak, absent: decisive}]"
+PERHAPS = "[{if: sign.e, seen: weak, absent: strong}, {if: sign.f, seen: strong, absent: weak}]"
+ALL = "30ms"
+
+
+def without(*signs: str) -> list[Fact]:
+    """All that is told, these signs as absent."""
+    told = [fact for fact in facts("abcd") if fact.name not in signs]
+    return [*told, *(Fact(f"sign.{letter}", point(0.0)) for letter in signs)]
+
+
+def test_what_is_unlikely_whatever_is_unknown_is_negligible() -> None:
+    """60 % with a strong sign against it is 7 %, and 60 % again if the unknown one spoke for it; 1 % stays that."""
+    found = diagnosed(
+        cause("sure", "a", when_true="near-certain"),
+        cause("open", "b", evidence=PERHAPS, impact=relief(ALL)),
+        cause("wild", "c", evidence=AGAINST, impact=relief(ALL)),
+        told=without("e"),
+    )
+    assert {one.rule.id: one.negligible for one in found.causes} == {
+        "cause.sure": False, "cause.open": False, "cause.wild": True
+    }  # fmt: skip
+
+
+def test_the_first_is_never_negligible() -> None:
+    found = diagnosed(cause("wild", "c", evidence=AGAINST), told=without("e"))
+    assert [one.negligible for one in found.causes] == [False]
+
+
+def test_what_is_tied_with_a_likelier_one_is_not_negligible() -> None:
+    """Both explain nothing of the breach: one is unlikely, of the other too much is unknown."""
+    causes = (
+        cause("sure", "a", when_true="near-certain", explains="[symptom.down]"),
+        cause("open", "b", evidence=PERHAPS.replace("weak}", "strong}"), impact=relief("0ms")),
+        cause("wild", "c", evidence=AGAINST, impact=relief("0ms")),
+    )
+    found = diagnosed(*causes, told=[*without("e"), Fact("sign.g", point(1.0))])
+    assert [(one.tie, one.negligible) for one in found.causes] == [(None, False), (1, False), (1, False)]
+    apart = diagnosed(*causes[::2], told=[*without("e"), Fact("sign.g", point(1.0))])
+    assert [(one.tie, one.negligible) for one in apart.causes] == [(None, False), (None, True)]
+
+
 # Masks
 
 
