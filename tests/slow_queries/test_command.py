@@ -11,6 +11,8 @@ from engram_diagnose.cli import group
 from engram_diagnose.collectors.bundle import write_bundle
 from engram_diagnose.collectors.bundle_format import Bundle
 from engram_diagnose.engine.comparison.ranks import rank_correlation
+from engram_diagnose.incidents import example_incident
+from engram_diagnose.render.slow_queries import render_slow_queries, slow_queries_markdown
 
 
 def run(*arguments: str) -> Result:
@@ -64,6 +66,22 @@ def test_json_and_markdown_say_the_same(slow):
     document = json.loads(run("--bundle", slow, "--format", "json").output)
     assert [one["operation"] for one in document["slow"]] == ["recall"]
     assert "## recall in acme" in run("--bundle", slow, "--format", "markdown").output
+
+
+def test_causes_that_are_unlikely_whatever_is_unknown_are_named_and_no_more(slow, tmp_path):
+    document = json.loads(run("--bundle", slow, "--format", "json").output)
+    example = saved(tmp_path, example_incident())
+    found = json.loads(CliRunner().invoke(group, ["run", "--bundle", example, "--format", "json"]).stdout)["causes"]
+    first, guess, other = found[0], found[1] | {"negligible": True}, found[2] | {"negligible": False}
+    document["slow"][0]["causes"] = [first, guess, other]
+    text = " ".join(render_slow_queries(document, console_width=100).split())
+    assert first["title"] in text
+    assert other["title"] in text
+    assert guess["title"] not in text
+    assert f"and 1 further cause: {guess['rule']}" in text
+    assert guess["title"] not in slow_queries_markdown(document)
+    document["slow"][0]["causes"] = [guess]
+    assert guess["title"] in " ".join(render_slow_queries(document, console_width=100).split()), "the first always is"
 
 
 def test_a_broken_bundle_is_said_with_the_next_step(tmp_path):

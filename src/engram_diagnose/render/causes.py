@@ -155,6 +155,11 @@ def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool =
     )
 
 
+def worth_telling(causes: Sequence[Json]) -> list[Json]:
+    """Of ranked causes the first, and those that are not negligible."""
+    return [cause for number, cause in enumerate(causes) if number == 0 or not cause.get("negligible", False)]
+
+
 def confidence_words(confidence: Json) -> str:
     """`likely, 88 % (3 % to over 99 %)`."""
     middle = percent(confidence["probability"])

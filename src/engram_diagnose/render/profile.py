@@ -5,7 +5,7 @@ A profile in words: the bottlenecks first, then the figures of each step, and wh
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, Final
 
-from engram_diagnose.render.causes import cause_view
+from engram_diagnose.render.causes import cause_view, worth_telling
 from engram_diagnose.render.figures import labels, percent
 from engram_diagnose.render.layout import Page
 from engram_diagnose.render.neutral import clean
@@ -49,7 +49,7 @@ class _Writer:
         diagnosis, page = self._diagnosis, self._page
         instance = diagnosis["subject"]["instance"]
         page.put(("BOTTLENECKS", "heading"), (f"  of {instance}" if instance else "", "dim"), hang=2)
-        causes = diagnosis["causes"][:_BOTTLENECKS]
+        causes = worth_telling(diagnosis["causes"])[:_BOTTLENECKS]
         for cause in causes:
             view = cause_view(cause, diagnosis, str(cause["rank"]))
             page.blank()

@@ -5,7 +5,7 @@ Slow queries in words: one section for each slow operation and space, the slowes
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
-from engram_diagnose.render.causes import cause_view
+from engram_diagnose.render.causes import cause_view, worth_telling
 from engram_diagnose.render.escape import code, fenced, markdown
 from engram_diagnose.render.figures import count, instant, percent
 from engram_diagnose.render.layout import Page
@@ -84,16 +84,16 @@ class _Writer:
             self._query(query)
 
     def _causes(self, one: Json) -> None:
-        views = [cause_view(cause, one, str(cause["rank"])) for cause in one["causes"]]
-        for view in views[:_CAUSES]:
+        told = worth_telling(one["causes"])[:_CAUSES]
+        for view in (cause_view(cause, one, str(cause["rank"])) for cause in told):
             self._field(f"cause {view.number}", f"{view.title}: {view.confidence}")
             self._field("", *view.why)
             self._field("do", view.gist)
             self._field("rule", view.rule)
-        if len(views) > _CAUSES:
-            self._field("", f"and {count(len(views) - _CAUSES, 'further cause')}: "
-                            f"{', '.join(view.rule for view in views[_CAUSES:])}")  # fmt: skip
-        if not views:
+        more = [cause["rule"] for cause in one["causes"] if cause not in told]
+        if more:
+            self._field("", f"and {count(len(more), 'further cause')}: {', '.join(more)}")
+        if not told:
             self._field("cause", _NO_CAUSE)
         if one["not_testable"]:
             self._field("not tested", f"{count(len(one['not_testable']), 'cause')}: run --verbose says what each lacks")
@@ -153,7 +153,7 @@ def slow_queries_markdown(document: Json, *, summary: bool = False) -> str:
 def _section(one: Json) -> list[str]:
     lines = ["", f"## {markdown(slice_name(one))}", ""]
     lines += [f"- {item['name']}: {markdown(_pattern(item))}" for item in one["patterns"]]
-    for cause in one["causes"][:_CAUSES]:
+    for cause in worth_telling(one["causes"])[:_CAUSES]:
         view = cause_view(cause, one, str(cause["rank"]))
         lines += [f"- cause {view.number}: {markdown(view.title)}: {markdown(view.confidence)} ({code(view.rule)})"]
         lines += [f"  - {markdown(why)}" for why in view.why]
