@@ -170,7 +170,9 @@ class _Writer:
         }
 
     def _unexplained(self, missed: Sequence[Firing]) -> list[Firing]:
-        explained = [firing for cause in self._diagnosis.causes for firing in cause.explained]
+        """Those that no cause explains, or none that is worth more than a line."""
+        worth = [cause for cause in self._diagnosis.causes if not cause.negligible]
+        explained = [firing for cause in worth for firing in cause.explained]
         return [firing for firing in missed if firing not in explained]
 
     # Causes

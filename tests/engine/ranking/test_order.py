@@ -5,6 +5,7 @@ from collections.abc import Iterable, Sequence
 import pytest
 
 from engram_diagnose.engine.diagnosis import Diagnosis, Subject, expert
+from engram_diagnose.engine.explanation.document import document
 from engram_diagnose.engine.facts.fact import Fact, Status, point
 from engram_diagnose.engine.facts.scope import INSTANCE, scope_of
 from engram_diagnose.engine.language.loader import load
@@ -231,6 +232,17 @@ def test_what_is_unlikely_whatever_is_unknown_is_negligible() -> None:
     assert {one.rule.id: one.negligible for one in found.causes} == {
         "cause.sure": False, "cause.open": False, "cause.wild": True
     }  # fmt: skip
+
+
+def test_a_symptom_that_only_a_negligible_cause_explains_is_not_explained() -> None:
+    sure = cause("sure", "a", when_true="near-certain")
+    wild = cause("wild", "c", evidence=AGAINST, explains="[symptom.down]")
+    told = [*without("e"), Fact("sign.g", point(1.0))]
+    found = document(diagnosed(sure, wild, told=told))
+    assert [(one["rule"], one["negligible"]) for one in found["causes"]] == [
+        ("cause.sure", False), ("cause.wild", True)
+    ]  # fmt: skip
+    assert [one["rule"] for one in found["unexplained"]] == ["symptom.down"]
 
 
 def test_the_first_is_never_negligible() -> None:
