@@ -57,6 +57,17 @@ def test_a_healthy_server_that_is_blamed_is_said() -> None:
     assert "which nobody planted" in judged("healthy-busy", document((SIMD, 0.7)))
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [("healthy-busy", "nothing: nothing was planted"), ("cpu-quota", "no setting of the server mends this"),
+     ("fsync-per-write", "none is advised")],
+)  # fmt: skip
+def test_where_no_change_is_advised_it_says_why(name: str, words: str) -> None:
+    terminal = Terminal(80, out=io.StringIO(), err=io.StringIO())
+    story.advised(terminal, {"groups": [], "file": {"changed": False}}, fault_named(name))
+    assert words in " ".join(terminal.out.getvalue().split())
+
+
 def test_the_cause_is_gone_when_nobody_believes_in_it_any_more() -> None:
     known = Known(fault_named("fsync-per-write"), before=document((LOG, 0.9)))
     assert known.gone is None

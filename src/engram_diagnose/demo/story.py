@@ -142,6 +142,8 @@ def advised(tell: Teller, advice: Json, fault: Fault) -> None:
         tell.tell(("price     ", "label"), (price, ""), hang=10)
     if advice["file"]["changed"]:
         tell.show(_diff(advice["file"]["diff"]))
+    elif fault.healthy:
+        tell.tell(("change    ", "label"), ("nothing: nothing was planted, and nothing is advised", ""), hang=10)
     elif not fault.mended_by:
         tell.tell(("change    ", "label"), ("no setting of the server mends this", ""), hang=10)
     else:
