@@ -26,7 +26,7 @@ NOTES: Final = {
     "unlikely": "even if all that is unknown spoke for them",
     "changes": "one decision per setting; engram-diagnose tune makes them a patch",
     "changed": "against the quiet time that ended then",
-    "unexplained": "by any cause that is more than unlikely",
+    "unexplained": "by any cause, unless by an unlikely one",
     "idle": "they explain no missed target",
     "masked": "what a cause above imitates: test again once that is gone",
     "experimental": "rules on trial, not ranked",
