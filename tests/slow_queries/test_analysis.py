@@ -10,6 +10,7 @@ from made_latencies import Made, bundle_of, counter, gauge, steady
 from engram_diagnose.engine.diagnosis import expert
 from engram_diagnose.render.slow_queries import render_slow_queries, slow_queries_markdown
 from engram_diagnose.rulebase import load_rules
+from engram_diagnose.slow_queries import analysis
 from engram_diagnose.slow_queries.analysis import analyse, latency_symptoms
 
 EXPERT = expert(load_rules())
@@ -108,6 +109,19 @@ def test_what_is_said_of_one_space_is_held_against_that_space_alone():
     causes = {one["space"]: [cause["rule"] for cause in one["causes"]] for one in document["slow"]}
     assert "tiers.hot-tier-too-small" in causes["cold"]
     assert "tiers.hot-tier-too-small" not in causes["warm"]
+
+
+def test_the_first_cause_of_an_operation_is_told_although_another_stands_above_it_in_the_whole(monkeypatch):
+    whole = analysis.document
+
+    def guesses(found: Any) -> dict[str, Any]:
+        written = whole(found)
+        return {**written, "causes": [cause | {"negligible": True} for cause in written["causes"]]}
+
+    monkeypatch.setattr(analysis, "document", guesses)
+    document = analysed(Made("store", "a", steady(0.3)), more=waits_for_the_wal("a"), configuration=IMMEDIATE)
+    assert document["slow"][0]["causes"][0]["negligible"] is False
+    assert all(cause["negligible"] for cause in document["slow"][0]["causes"][1:])
 
 
 def test_ranks_count_within_the_operation():

@@ -156,8 +156,8 @@ def cause_view(cause: Json, document: Json, number: str = "", *, verbose: bool =
 
 
 def worth_telling(causes: Sequence[Json]) -> list[Json]:
-    """Of ranked causes the first, and those that are not negligible."""
-    return [cause for number, cause in enumerate(causes) if number == 0 or not cause.get("negligible", False)]
+    """The ranked causes that are not negligible; a document of before says so of none."""
+    return [cause for cause in causes if not cause.get("negligible", False)]
 
 
 def confidence_words(confidence: Json) -> str:

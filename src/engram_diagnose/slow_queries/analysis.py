@@ -150,11 +150,13 @@ class _Analysis:
         return self._expert.diagnose(seen_from(one, self._facts, self._over), subject_of(self._bundle))
 
     def _causes(self, one: Slice, found: Diagnosis) -> list[Json]:
-        """The ranked causes that explain a missed latency of this operation, as a diagnosis writes them."""
+        """The ranked causes that explain a missed latency of this operation, as a diagnosis of it alone writes them."""
         latency = latency_symptoms(self._expert, one.operation)
         written = zip(found.causes, document(found)["causes"], strict=True)
         ours = [told for cause, told in written if any(symptom.rule.id in latency for symptom in cause.explained)]
-        return [told | {"rank": rank} for rank, told in enumerate(ours, 1)]
+        return [
+            told | {"rank": rank, "negligible": rank > 1 and told["negligible"]} for rank, told in enumerate(ours, 1)
+        ]
 
     def _untestable(self, one: Slice, found: Diagnosis) -> list[str]:
         """The causes of this operation's latency that could not be tested, by id."""
