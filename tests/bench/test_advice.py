@@ -163,6 +163,7 @@ def test_causes_of_several_loads_are_told_once_each_where_they_are_surest() -> N
     merged = merged_recommendations([first, diagnosis(("a", 0.9)), diagnosis()])
     assert merged is not None
     assert [(one["rule"], one["confidence"]["probability"]) for one in merged["causes"]] == [("a", 0.9), ("b", 0.5)]
+    assert merged["sentence"] == "s, 1 of them unlikely"
     assert merged_recommendations([]) is None
 
 

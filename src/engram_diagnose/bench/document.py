@@ -127,15 +127,18 @@ def recommendations_of(diagnosis: Json) -> dict[str, Any]:
     """
     What a diagnosis document advises: its concluded causes that explain a missed target, ranked as they were.
 
-    Those that are negligible are left out.
+    Those that are negligible are left out, and counted.
     """
+    explaining = [one for one in diagnosis["causes"] if one["explains"]]
+    unlikely = sum(one["negligible"] for one in explaining)
+    counted = f", {unlikely} of them unlikely" if unlikely else ""
     return {
-        "sentence": diagnosis["verdict"]["sentence"],
+        "sentence": f"{diagnosis['verdict']['sentence']}{counted}",
         "state": diagnosis["verdict"]["state"],
         "coverage": diagnosis["coverage"]["sentence"],
         "calibrated": diagnosis["rule_base"]["calibrated"],
         "calibration": diagnosis["rule_base"].get("calibration"),
-        "causes": [_cause(one) for one in diagnosis["causes"] if one["explains"] and not one["negligible"]],
+        "causes": [_cause(one) for one in explaining if not one["negligible"]],
     }
 
 
